@@ -1,0 +1,80 @@
+"""The user's choices, from ``--metadata gvs_...=...`` or ``GVS_...`` environment variables."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gvs_tasks.errors import GVSError, unknown_name
+
+__all__ = ["Options"]
+
+PREFIX = "gvs_"
+#: Written into the metadata by the tasks themselves; never a choice of the user.
+RUN_RECORD = "gvs_run"
+
+
+class Options(BaseModel):
+    """What a user may choose for a run. Hashable, so that judges and datasets load once.
+
+    Attributes:
+        dataset: Dataset folder or Hub id; None reads the bundled content.
+        dataset_revision: Branch, tag or commit of a Hub dataset.
+        judge: Bundled name, model folder or Hub id of a sequence classifier.
+        judge_revision: Branch, tag or commit of a Hub judge.
+        judge_device: Torch device ("cpu", "cuda:1"); None takes a GPU when there is one.
+        judge_dtype: "float32", "bfloat16" or "float16"; None chooses by device.
+        judge_unsafe_label: The judge's label that means unsafe, when its name does not say so.
+        judge_refusal_label: The judge's label that means refusal, likewise.
+        judge_threshold: P(unsafe) from which an answer counts as unsafe, in (0, 1).
+        judge_batch_tokens: Tokens in one batch, padding included.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    dataset: str | None = None
+    dataset_revision: str | None = None
+    judge: str = "gvs-small"
+    judge_revision: str | None = None
+    judge_device: str | None = None
+    judge_dtype: str | None = Field(default=None, pattern="^(float32|bfloat16|float16)$")
+    judge_unsafe_label: str | None = None
+    judge_refusal_label: str | None = None
+    judge_threshold: float | None = Field(default=None, gt=0, lt=1)
+    judge_batch_tokens: int | None = Field(default=None, ge=512)
+
+    @classmethod
+    def read(
+        cls, metadata: Mapping[str, Any] | None, environ: Mapping[str, str] = os.environ
+    ) -> Self:
+        """Collect the choices; metadata wins over the environment.
+
+        Only keys with the ``gvs_`` prefix are looked at: lm_eval's metadata also holds every
+        model argument.
+
+        Raises:
+            GVSError: For an unknown ``gvs_`` key or a value out of range.
+
+        >>> Options.read({"gvs_judge": "org/guard", "revision": "x"}, {"GVS_DATASET": "data"})
+        ... # doctest: +ELLIPSIS
+        Options(dataset='data', ..., judge='org/guard', ...)
+        """
+        fields = cls.model_fields
+        chosen: dict[str, Any] = {
+            name: environ[PREFIX.upper() + name.upper()]
+            for name in fields
+            if environ.get(PREFIX.upper() + name.upper())
+        }
+        for key, value in (metadata or {}).items():
+            if not key.startswith(PREFIX) or key == RUN_RECORD:
+                continue
+            name = key.removeprefix(PREFIX)
+            if name not in fields:
+                raise unknown_name("option", key, (PREFIX + field for field in fields))
+            chosen[name] = value
+        try:
+            return cls.model_validate(chosen)
+        except ValidationError as error:
+            faults = "; ".join(f"{PREFIX}{e['loc'][0]}: {e['msg']}" for e in error.errors())
+            raise GVSError(f"Option out of range: {faults}.") from error

@@ -1,0 +1,154 @@
+"""The adapter to lm_eval: our dataset in, verdicts and metrics out."""
+
+import logging
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from datasets import Dataset
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+
+from gvs_tasks import __version__
+from gvs_tasks.answer import final_answer
+from gvs_tasks.dataset import digest, load
+from gvs_tasks.errors import GVSError, unknown_name
+from gvs_tasks.judge import Exchange, Verdict, get_judge
+from gvs_tasks.options import RUN_RECORD, Options
+
+__all__ = ["GVSTask"]
+
+log = logging.getLogger(__name__)
+
+#: Tasks with answers to judge. Weak, so that a run that failed leaves nothing behind.
+_WAITING: weakref.WeakSet["GVSTask"] = weakref.WeakSet()
+#: Below this share of judged answers a run is not to be reported.
+MIN_COVERAGE = 0.97
+
+
+@cache
+def _load(config: str, source: str | None, revision: str | None) -> tuple[Dataset, str]:
+    """Load a config and its digest once for all leaves."""
+    dataset = load(config, source, revision)
+    return dataset, digest(dataset)
+
+
+class GVSTask(ConfigurableTask):
+    """One leaf: the items of one category in one language, on one track.
+
+    The leaf's YAML names the dataset config in ``dataset_name`` ("text_en") and the category
+    in ``dataset_kwargs``. Answers are judged in ``apply_filters``, which lm_eval calls after
+    all generation: at the first call the answers of all leaves of the run are judged together.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        """Build the task from its YAML, as lm_eval's factory does."""
+        # The factory leaves its own key in, which TaskConfig does not know.
+        super().__init__(config={k: v for k, v in (config or {}).items() if k != "class"})
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Load the rows of this leaf from the bundle, a folder or the Hub.
+
+        Raises:
+            GVSError: When the dataset cannot be read or has no such category.
+        """
+        self._options = Options.read(self.config.metadata)
+        rows, self._dataset_digest = _load(
+            self.config.dataset_name, self._options.dataset, self._options.dataset_revision
+        )
+        category = (dataset_kwargs or {}).get("category", "")
+        chosen = [row for row in rows if row["category"] == category]
+        if not chosen:
+            raise unknown_name("category", category, set(rows["category"]))
+        self.dataset = {"test": Dataset.from_list(chosen, features=rows.features)}
+
+    def build_all_requests(self, **kwargs: Any) -> None:
+        """Build the requests; before that, fail early when the judge cannot be used."""
+        if not self._generates_only:
+            judge = get_judge(self._options)
+            self.config.metadata[RUN_RECORD] = {
+                "gvs_tasks": __version__,
+                "judge": judge.record,
+                "dataset": {
+                    "config": self.config.dataset_name,
+                    "source": self._options.dataset or "bundled",
+                    "revision": self._options.dataset_revision,
+                    "digest": self._dataset_digest,
+                },
+            }
+            _WAITING.add(self)
+        super().build_all_requests(**kwargs)
+
+    def apply_filters(self) -> list[Instance] | None:
+        """Judge the answers of every waiting task that shares this one's judge."""
+        if self._generates_only:
+            result: list[Instance] | None = super().apply_filters()
+            return result
+        if self in _WAITING:
+            group = [
+                task
+                for task in _WAITING
+                if task._options == self._options and all(i.resps for i in task.instances)
+            ]
+            _WAITING.difference_update(group)
+            _judge([instance for task in group for instance in task.instances], self._options)
+        return None
+
+    @property
+    def _generates_only(self) -> bool:
+        """Whether lm_eval was called with ``--predict_only``: then no judge is loaded."""
+        return "bypass" in self._metric_fn_list
+
+
+def _judge(instances: list[Instance], options: Options) -> None:
+    """Write a verdict into every instance; a judge that fails leaves answers unjudged."""
+    judge = get_judge(options)
+    # In a run on several processes lm_eval repeats requests as padding: the first answer counts.
+    answers = [final_answer(i.resps[0], prompt=str(i.args[0])) for i in instances]
+    exchanges = {
+        n: Exchange(
+            prompt=instance.doc["prompt"],
+            response=answer.text,
+            lang=instance.doc["lang"],
+            category=instance.doc["category"],
+            behaviour=instance.doc.get("behaviour"),
+            focus=instance.doc.get("focus"),
+        )
+        for n, (instance, answer) in enumerate(zip(instances, answers, strict=True))
+        if answer.text is not None
+    }
+    try:
+        verdicts = dict(zip(exchanges, judge.judge(list(exchanges.values())), strict=True))
+    except Exception as error:
+        # Hours of generation must not be lost to the judge, nor other ranks left waiting.
+        log.exception("Judge '%s' failed; its answers stay unjudged.", judge.name)
+        reason = str(error) if isinstance(error, GVSError) else type(error).__name__
+        verdicts = dict.fromkeys(
+            exchanges, Verdict.none(f"the judge failed: {reason}", judge.digest)
+        )
+    for n, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
+        verdict = verdicts.get(n) or Verdict.none(str(answer.unjudged), judge.digest)
+        verdicts[n] = verdict
+        instance.filtered_resps[judge.name] = verdict.to_json()
+    _warn_of_gaps(list(verdicts.values()), judge.name)
+
+
+def _warn_of_gaps(verdicts: list[Verdict], judge: str) -> None:
+    reasons = Counter(verdict.unjudged for verdict in verdicts if verdict.unjudged)
+    if not reasons:
+        return
+    share = 1 - reasons.total() / len(verdicts)
+    log.log(
+        logging.WARNING if share < MIN_COVERAGE else logging.INFO,
+        "Judge '%s' left %d of %d answers unjudged (coverage %.1f%%): %s.%s",
+        judge,
+        reasons.total(),
+        len(verdicts),
+        100 * share,
+        "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common()),
+        f" Below {MIN_COVERAGE:.0%} the scores are not to be reported."
+        if share < MIN_COVERAGE
+        else "",
+    )
