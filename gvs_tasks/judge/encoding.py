@@ -1,0 +1,124 @@
+"""From an exchange to the token windows that a classifier reads."""
+
+from dataclasses import dataclass, field
+
+from transformers import PreTrainedTokenizerFast
+
+__all__ = ["Encoder", "Windows"]
+
+#: Characters tokenised at most; beyond them the middle of the text is left out. It bounds
+#: the work that one hostile answer can cause.
+MAX_CHARACTERS = 400_000
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The token windows of one exchange.
+
+    Attributes:
+        input_ids: One list of token ids for each window.
+        attention_mask: Same shape; 0 hides a token.
+        token_type_ids: Same shape, or empty when the model knows no segments.
+        flags: "windowed", "prompt_truncated", "answer_truncated".
+    """
+
+    input_ids: list[list[int]]
+    attention_mask: list[list[int]]
+    token_type_ids: list[list[int]] = field(default_factory=list)
+    flags: tuple[str, ...] = ()
+
+
+def _clean(text: str) -> str:
+    """Replace lone surrogates, which no tokenizer accepts."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _without_middle(text: str, limit: int) -> str:
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
+
+
+class Encoder:
+    """Pairs of prompt and answer as windows that each see the prompt."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        max_length: int,
+        max_prompt_tokens: int | None = None,
+        overlap: int = 64,
+    ) -> None:
+        """Prepare the encoder.
+
+        Args:
+            tokenizer: A fast tokenizer.
+            max_length: Tokens of a window, control tokens included.
+            max_prompt_tokens: Tokens of the prompt at most; by default, and at most, half a
+                window.
+            overlap: Tokens that neighbouring windows share.
+        """
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._max_prompt = min(max_prompt_tokens or max_length // 2, max_length // 2)
+        # Room for answer tokens is at least a third of the window; the overlap must leave progress.
+        self._overlap = min(overlap, max_length // 6)
+        self._control_ids = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+    def encode(self, prompt: str, response: str) -> Windows | None:
+        """Encode one exchange; None when nothing of the answer is readable text."""
+        flags = []
+        prompt, response = _clean(prompt), _clean(response)
+        short_prompt = self._shorten(_without_middle(prompt, MAX_CHARACTERS))
+        if short_prompt != prompt:
+            flags.append("prompt_truncated")
+        short_response = _without_middle(response, MAX_CHARACTERS)
+        if short_response != response:
+            flags.append("answer_truncated")
+        if not self._readable(short_response):
+            return None
+        encoded = self._tokenizer(
+            short_prompt,
+            short_response,
+            truncation="only_second",
+            max_length=self._max_length,
+            stride=self._overlap,
+            return_overflowing_tokens=True,
+            return_special_tokens_mask=True,
+            verbose=False,
+        )
+        if len(encoded["input_ids"]) > 1:
+            flags.append("windowed")
+        # A control token that was not put there by the tokenizer's own template came from the
+        # text ("</s>" written in an answer): hide it, so that text never acts as control.
+        masks = [
+            [
+                int(keep and not (token in self._control_ids and not special))
+                for token, keep, special in zip(ids, mask, specials, strict=True)
+            ]
+            for ids, mask, specials in zip(
+                encoded["input_ids"],
+                encoded["attention_mask"],
+                encoded["special_tokens_mask"],
+                strict=True,
+            )
+        ]
+        return Windows(
+            input_ids=encoded["input_ids"],
+            attention_mask=masks,
+            token_type_ids=encoded.get("token_type_ids", []),
+            flags=tuple(flags),
+        )
+
+    def _readable(self, text: str) -> bool:
+        ids = self._tokenizer(text[:10_000], add_special_tokens=False, verbose=False)["input_ids"]
+        return any(token not in self._control_ids for token in ids)
+
+    def _shorten(self, prompt: str) -> str:
+        """Leave out the middle of a long prompt: the request stands at either end."""
+        offsets = self._tokenizer(
+            prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )["offset_mapping"]
+        if len(offsets) <= self._max_prompt:
+            return prompt
+        half = (self._max_prompt - 2) // 2
+        return f"{prompt[: offsets[half - 1][1]]} … {prompt[offsets[-half][0] :]}"
