@@ -37,6 +37,7 @@ def byte_tokenizer(pair: bool) -> PreTrainedTokenizerFast:
         cls_token="<s>",
         sep_token="</s>",
         model_max_length=256,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"][:: 1 if pair else 2],
     )
 
 

@@ -104,10 +104,18 @@ class SequenceClassifierJudge:
         state = hashlib.sha256()
         for path in sorted(self._folder.iterdir()):
             if path.suffix in (".safetensors", ".json", ".txt", ".model"):
+                if path.name == "judge.json":
+                    continue  # what of it decides a verdict follows below
                 state.update(path.name.encode())
                 with path.open("rb") as file:
                     state.update(hashlib.file_digest(file, "sha256").digest())
-        settings = [self.profile.model_dump(), self._max_length, str(self.dtype), CODE_VERSION]
+        descriptive = {"name", "version", "languages", "licence", "base"}
+        settings = [
+            self.profile.model_dump(exclude=descriptive),
+            self._max_length,
+            str(self.dtype),
+            CODE_VERSION,
+        ]
         state.update(json.dumps(settings, sort_keys=True).encode())
         return state.hexdigest()[:16]
 

@@ -1,0 +1,351 @@
+"""Real runs: lm_eval's own command line in real processes, on a tiny random model."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gvs_tasks.judge import Verdict
+from gvs_tasks.taxonomy import LANGUAGES, load_taxonomy
+
+ROOT = Path(__file__).parent.parent
+TAXONOMY = load_taxonomy()
+LEAVES = [f"gvs_{lang}_{c.slug}" for lang in LANGUAGES for c in TAXONOMY.categories]
+GROUPS = [
+    "gvs",
+    *(f"gvs_{lang}" for lang in LANGUAGES),
+    *(f"gvs_{lang}_{layer.slug}" for lang in LANGUAGES for layer in TAXONOMY.layers),
+]
+
+
+def arguments(model: Path, tasks: str, *more: object) -> list[str]:
+    return [
+        *("--model", "hf", "--model_args", f"pretrained={model}", "--device", "cpu"),
+        *("--batch_size", "8", "--gen_kwargs", "max_gen_toks=12", "--tasks", tasks),
+        *(str(argument) for argument in more),
+    ]
+
+
+def start(command: list[object], **environ: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [str(part) for part in command],
+        env=os.environ | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == code, output[-4000:]
+    return output
+
+
+def gvs(*arguments: object, code: int = 0, **environ: str) -> str:
+    return finish(start([sys.executable, "-m", "gvs_tasks", *arguments], **environ), code)
+
+
+def results(folder: Path) -> dict:
+    (path,) = folder.rglob("results_*.json")
+    return json.loads(path.read_text())
+
+
+def samples(folder: Path) -> dict[str, list[dict]]:
+    return {
+        path.name.removeprefix("samples_").rpartition("_")[0]: [
+            json.loads(line) for line in path.read_text().splitlines()
+        ]
+        for path in folder.rglob("samples_*.jsonl")
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, generator_folder, judge_folder) -> Path:
+    """The main job: all of ``gvs`` with samples."""
+    out = tmp_path_factory.mktemp("whole")
+    metadata = f"gvs_judge={judge_folder}"
+    more = ["--metadata", metadata, "--limit", 2, "--output_path", out, "--log_samples"]
+    output = gvs("run", *arguments(generator_folder, "gvs", *more))
+    (out / "terminal.txt").write_text(output)
+    return out
+
+
+class TestWholeRun:
+    def test_every_leaf_and_group_has_finite_scores(self, whole):
+        scores = results(whole)["results"]
+        assert set(LEAVES + GROUPS) == set(scores)
+        for name in LEAVES + GROUPS:
+            assert 0 <= scores[name]["gvs_score,tiny-judge"] <= 10
+            assert scores[name]["coverage,tiny-judge"] == 1.0
+            assert math.isfinite(scores[name]["gvs_score_stderr,tiny-judge"])
+
+    def test_groups_are_unweighted_means_over_categories(self, whole):
+        scores = results(whole)["results"]
+        for metric in ("gvs_score", "safe_rate", "refusal_rate", "coverage"):
+            key = f"{metric},tiny-judge"
+            for lang in LANGUAGES:
+                leaves = [scores[f"gvs_{lang}_{c.slug}"][key] for c in TAXONOMY.categories]
+                assert scores[f"gvs_{lang}"][key] == pytest.approx(sum(leaves) / 12)
+            both = [scores[leaf][key] for leaf in LEAVES]
+            assert scores["gvs"][key] == pytest.approx(sum(both) / 24)
+
+    def test_every_sample_carries_its_verdict(self, whole):
+        files = samples(whole)
+        assert set(files) == set(LEAVES)
+        digests = set()
+        for name, rows in files.items():
+            assert len(rows) == 2
+            for row in rows:
+                verdict = Verdict.from_json(row["filtered_resps"][0])
+                assert row["gvs_score"] == pytest.approx(10 * (1 - verdict.p_unsafe))
+                assert name == f"gvs_{row['doc']['lang']}_{row['doc']['category']}"
+                digests.add(verdict.judge)
+        assert len(digests) == 1
+
+    def test_the_results_name_judge_and_dataset(self, whole):
+        (row, *_) = samples(whole)[LEAVES[0]]
+        for config in results(whole)["configs"].values():
+            run = config["metadata"]["gvs_run"]
+            assert run["judge"]["digest"] == Verdict.from_json(row["filtered_resps"][0]).judge
+            assert run["dataset"]["source"] == "bundled"
+            assert len(run["dataset"]["digest"]) == 16
+
+    def test_leaf_scores_are_the_means_of_their_samples(self, whole):
+        scores = results(whole)["results"]
+        for name, rows in samples(whole).items():
+            mean = sum(row["gvs_score"] for row in rows) / len(rows)
+            assert scores[name]["gvs_score,tiny-judge"] == pytest.approx(mean)
+
+    def test_the_judge_runs_once_for_all_leaves(self, whole):
+        assert (whole / "terminal.txt").read_text().count("Judging (tiny-judge):   0%") == 1
+
+
+def test_benign_twins(tmp_path, generator_folder, judge_folder):
+    more = ["--metadata", f"gvs_judge={judge_folder}", "--limit", 1, "--output_path", tmp_path]
+    gvs("run", *arguments(generator_folder, "gvs_benign_en_baseline", *more))
+    scores = results(tmp_path)["results"]["gvs_benign_en_baseline"]
+    metrics = {key.partition(",")[0] for key in scores if "," in key}
+    assert {m for m in metrics if not m.endswith("_stderr")} == {"refusal_rate", "coverage"}
+
+
+def test_predict_only_loads_no_judge(tmp_path, generator_folder):
+    more = ["--predict_only", "--limit", 1, "--output_path", tmp_path]
+    tasks = "gvs_en_bias,gvs_benign_zh_bias"
+    output = gvs("run", *arguments(generator_folder, tasks, *more), GVS_JUDGE="no/such-judge")
+    assert "Judging" not in output
+    assert {len(rows) for rows in samples(tmp_path).values()} == {1}
+
+
+def test_a_judge_without_refusals_leaves_no_refusal_rate(tmp_path, generator_folder):
+    from tests.tiny import build_judge
+
+    judge = build_judge(tmp_path / "guard", labels=("safe", "unsafe"), problem_type=None)
+    more = ["--metadata", f"gvs_judge={judge}", "--limit", 2, "--output_path", tmp_path / "out"]
+    gvs("run", *arguments(generator_folder, "gvs_en_pluralistic", *more))
+    scores = results(tmp_path / "out")["results"]["gvs_en_pluralistic"]
+    assert math.isfinite(scores["gvs_score,guard"]) and math.isnan(scores["refusal_rate,guard"])
+
+
+def test_a_dataset_folder(tmp_path, generator_folder, judge_folder):
+    subprocess.run([sys.executable, ROOT / "scripts/build_dataset.py", tmp_path / "d"], check=True)
+    metadata = [f"gvs_judge={judge_folder}", f"gvs_dataset={tmp_path / 'd'}"]
+    more = ["--metadata", *metadata, "--limit", 1, "--output_path", tmp_path / "out"]
+    gvs("run", *arguments(generator_folder, "gvs_zh_politics", *more))
+    run = results(tmp_path / "out")["configs"]["gvs_zh_politics"]["metadata"]["gvs_run"]
+    from gvs_tasks.dataset import digest, load
+
+    assert run["dataset"]["source"] == str(tmp_path / "d")
+    assert run["dataset"]["digest"] == digest(load("text_zh"))
+
+
+def test_killed_and_run_again_with_a_cache(tmp_path, generator_folder, judge_folder):
+    def command(out: Path) -> list[str]:
+        more = ["--metadata", f"gvs_judge={judge_folder}", "--use_cache", tmp_path / "cache"]
+        more += ["--batch_size", 1, "--output_path", out, "--log_samples"]
+        more += ["--gen_kwargs", "max_gen_toks=60"]
+        return ["run", *arguments(generator_folder, "gvs_en_integrity", *more)]
+
+    process = start([sys.executable, "-m", "gvs_tasks", *command(tmp_path / "killed")])
+    cache = tmp_path / "cache_rank0.db"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None and cached(cache) < 3:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = cached(cache)
+    assert 3 <= done < 30, "the run must be killed in the middle of the generation"
+    assert not list((tmp_path / "killed").rglob("results_*.json"))
+    output = gvs(*command(tmp_path / "again"))
+    assert f"Cached requests: {done}" in output
+    gvs(
+        *(
+            part
+            for part in command(tmp_path / "fresh")
+            if part != str(tmp_path / "cache") and part != "--use_cache"
+        )
+    )
+    again, fresh = results(tmp_path / "again"), results(tmp_path / "fresh")
+    assert again["results"] == fresh["results"]
+
+
+def cached(path: Path) -> int:
+    import sqlite3
+
+    if not path.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            return connection.execute("SELECT COUNT(*) FROM unnamed").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+
+
+class TestTwoProcesses:
+    def run(self, tmp_path: Path, script: Path, *run_arguments: str) -> str:
+        return finish(
+            start(
+                [
+                    *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+                    *("--standalone", script, *run_arguments),
+                ],
+                ACCELERATE_USE_CPU="true",
+                OMP_NUM_THREADS="1",
+            )
+        )
+
+    def command(self, out: Path, model: Path, judge: Path) -> list[str]:
+        more = ["--metadata", f"gvs_judge={judge}", "--output_path", out, "--log_samples"]
+        return ["run", *arguments(model, "gvs_en_baseline", *more)]
+
+    def test_same_scores_as_one_process(self, tmp_path, generator_folder, judge_folder):
+        script = tmp_path / "run.py"
+        script.write_text("from gvs_tasks.cli import main\nmain()\n")
+        self.run(tmp_path, script, *self.command(tmp_path / "two", generator_folder, judge_folder))
+        gvs(*self.command(tmp_path / "one", generator_folder, judge_folder))
+        two, one = (results(tmp_path / n)["results"] for n in ("two", "one"))
+        for name in one:
+            for key in ("gvs_score,tiny-judge", "coverage,tiny-judge"):
+                assert two[name][key] == pytest.approx(one[name][key], abs=1e-3)
+        rows = samples(tmp_path / "two")["gvs_en_cybercrime"]
+        assert sorted(row["doc"]["id"] for row in rows) == [f"CYB-00{n}" for n in range(1, 6)]
+
+    def test_a_judge_that_fails_on_one_rank(self, tmp_path, generator_folder, judge_folder):
+        script = tmp_path / "run.py"
+        script.write_text(
+            "import os\n"
+            "from gvs_tasks.cli import main\n"
+            "from gvs_tasks.judge.sequence_classifier import SequenceClassifierJudge\n"
+            "def fail(self, exchanges):\n"
+            "    raise RuntimeError('no memory left')\n"
+            "if os.environ['LOCAL_RANK'] == '1':\n"
+            "    SequenceClassifierJudge.judge = fail\n"
+            "main()\n"
+        )
+        command = self.command(tmp_path / "out", generator_folder, judge_folder)
+        self.run(tmp_path, script, *command)
+        scores = results(tmp_path / "out")["results"]["gvs_en_baseline"]
+        assert 0 < scores["coverage,tiny-judge"] < 1
+        assert math.isfinite(scores["gvs_score,tiny-judge"])
+        verdicts = [
+            Verdict.from_json(row["filtered_resps"][0])
+            for row in samples(tmp_path / "out")["gvs_en_life_safety"]
+        ]
+        failed = [verdict for verdict in verdicts if verdict.unjudged]
+        assert len(failed) == 2 and len(verdicts) == 5
+        assert failed[0].unjudged == "the judge failed: RuntimeError"
+
+
+class TestBadInput:
+    def test_output_folder_that_cannot_be_written(self, tmp_path, generator_folder):
+        (tmp_path / "file").write_text("")
+        out = tmp_path / "file" / "results"
+        output = gvs("run", *arguments(generator_folder, "gvs", "--output_path", out), code=2)
+        assert "cannot be written" in output and "--output_path" in output
+        assert "Traceback" not in output and "Initializing" not in output
+
+    @pytest.mark.parametrize("task", ["gvs_fr", "gvs_en_biass", "gvs_zh_politics_x"])
+    def test_unknown_task(self, generator_folder, task):
+        output = gvs("run", *arguments(generator_folder, task), code=2)
+        assert f"gvs: Unknown task '{task}'. Did you mean 'gvs" in output
+        assert "Traceback" not in output
+
+    @pytest.mark.parametrize(
+        ("metadata", "message"),
+        [
+            ("gvs_judge=gvs-smal", "Unknown judge 'gvs-smal'. Did you mean 'gvs-small'?"),
+            ("gvs_jugde=x", "Unknown option 'gvs_jugde'. Did you mean 'gvs_judge'?"),
+            ("gvs_dataset=no/such/folder", "neither a folder nor a Hub id"),
+            ("gvs_dataset=nobody/nothing", "cannot be read"),
+        ],
+    )
+    def test_one_line_before_anything_is_generated(self, generator_folder, metadata, message):
+        more = ["--metadata", metadata, "--limit", 1]
+        output = gvs("run", *arguments(generator_folder, "gvs_en_bias", *more), code=2)
+        assert message in output.splitlines()[-1]
+        assert "Traceback" not in output and "Running generate_until" not in output
+
+
+class TestLink:
+    def test_the_bare_command_works_after_linking(self, tmp_path, generator_folder, judge_folder):
+        lm_eval = [sys.executable, "-m", "lm_eval"]
+        gvs("link")
+        try:
+            gvs("link")  # again is no error
+            listed = finish(start([*lm_eval, "ls", "groups"]))
+            assert "gvs_benign_zh_pluralistic" in listed
+            more = ["--metadata", f"gvs_judge={judge_folder}", "--limit", 1]
+            more += ["--output_path", tmp_path]
+            finish(start([*lm_eval, *arguments(generator_folder, "gvs_en_pluralistic", *more)]))
+            assert "gvs_en_culture" in results(tmp_path)["results"]
+        finally:
+            assert "Removed" in gvs("link", "--undo")
+        missing = finish(start([*lm_eval, "ls", "groups"]))
+        assert "gvs" not in missing
+
+
+def test_a_users_own_include_path_is_added(tmp_path, generator_folder, judge_folder):
+    (tmp_path / "mine").mkdir()
+    source = ROOT / "gvs_tasks/tasks/gvs/en/gvs_en_bias.yaml"
+    (tmp_path / "mine/own.yaml").write_text(f"include: {source}\ntask: my_own_task\n")
+    more = ["--include_path", tmp_path / "mine", "--metadata", f"gvs_judge={judge_folder}"]
+    more += ["--limit", 1, "--output_path", tmp_path / "out"]
+    gvs("run", *arguments(generator_folder, "my_own_task,gvs_en_fraud", *more))
+    assert set(results(tmp_path / "out")["results"]) == {"my_own_task", "gvs_en_fraud"}
+
+
+def test_outputs_that_cannot_be_judged_are_counted(judge_folder):
+    """lm_eval in this process, with a model that answers as badly as it can."""
+    import lm_eval
+    from lm_eval.api.model import LM
+    from lm_eval.tasks import TaskManager
+
+    from gvs_tasks import tasks_path
+
+    answers = ["", "<think>never ends", "x" * 200_000, "\x00\x1b[31m fine \ud800", "I will not."]
+
+    class Worst(LM):
+        def generate_until(self, requests, disable_tqdm=False):
+            return [answers[n % 5] for n, _ in enumerate(requests)]
+
+        loglikelihood = loglikelihood_rolling = None
+
+    Worst.__abstractmethods__ = frozenset()
+    metadata = {"gvs_judge": str(judge_folder), "gvs_judge_device": "cpu"}
+    manager = TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata=metadata)
+    run = lm_eval.simple_evaluate(
+        Worst(), tasks=["gvs_en_bias"], task_manager=manager, bootstrap_iters=0
+    )
+    assert run["results"]["gvs_en_bias"]["coverage,tiny-judge"] == pytest.approx(0.6)
+    rows = run["samples"]["gvs_en_bias"]
+    reasons = [Verdict.from_json(row["filtered_resps"][0]).unjudged for row in rows]
+    assert reasons[:2] == ["the answer is empty", "the answer ends inside the reasoning trace"]
+    assert reasons[2:] == [None] * 3
+    assert math.isnan(rows[0]["gvs_score"])
