@@ -196,6 +196,16 @@ def test_killed_and_run_again_with_a_cache(tmp_path, generator_folder, judge_fol
     assert again["results"] == fresh["results"]
 
 
+def test_generate_first_and_judge_later(tmp_path, generator_folder, judge_folder):
+    cache = ["--use_cache", tmp_path / "cache"]
+    first = [*cache, "--predict_only", "--output_path", tmp_path / "generated"]
+    gvs("run", *arguments(generator_folder, "gvs_en_bias", *first))
+    second = [*cache, "--metadata", f"gvs_judge={judge_folder}", "--output_path", tmp_path / "out"]
+    output = gvs("run", *arguments(generator_folder, "gvs_en_bias", *second))
+    assert "Cached requests: 5, Requests remaining: 0" in output
+    assert results(tmp_path / "out")["results"]["gvs_en_bias"]["coverage,tiny-judge"] == 1.0
+
+
 def cached(path: Path) -> int:
     import sqlite3
 
@@ -209,58 +219,45 @@ def cached(path: Path) -> int:
 
 
 class TestTwoProcesses:
-    def run(self, tmp_path: Path, script: Path, *run_arguments: str) -> str:
+    def run(self, out: Path, model: Path, judge: Path, **environ: str) -> str:
+        more = ["--metadata", f"gvs_judge={judge}", "--output_path", out, "--log_samples"]
+        command = arguments(model, "gvs_en_baseline", *more)
+        command[command.index("hf")] = "hf-two-ranks"
         return finish(
             start(
                 [
                     *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-                    *("--standalone", script, *run_arguments),
+                    *("--standalone", "-m", "tests.two_ranks", "run", *command),
                 ],
                 ACCELERATE_USE_CPU="true",
                 OMP_NUM_THREADS="1",
+                PYTHONPATH=str(ROOT),
+                **environ,
             )
         )
 
-    def command(self, out: Path, model: Path, judge: Path) -> list[str]:
-        more = ["--metadata", f"gvs_judge={judge}", "--output_path", out, "--log_samples"]
-        return ["run", *arguments(model, "gvs_en_baseline", *more)]
-
     def test_same_scores_as_one_process(self, tmp_path, generator_folder, judge_folder):
-        script = tmp_path / "run.py"
-        script.write_text("from gvs_tasks.cli import main\nmain()\n")
-        self.run(tmp_path, script, *self.command(tmp_path / "two", generator_folder, judge_folder))
-        gvs(*self.command(tmp_path / "one", generator_folder, judge_folder))
-        two, one = (results(tmp_path / n)["results"] for n in ("two", "one"))
-        for name in one:
+        output = self.run(tmp_path / "two", generator_folder, judge_folder)
+        assert "on rank 0" in output and "on rank 1" in output
+        more = ["--metadata", f"gvs_judge={judge_folder}", "--output_path", tmp_path / "one"]
+        gvs("run", *arguments(generator_folder, "gvs_en_baseline", *more))
+        two, one = (results(tmp_path / name) for name in ("two", "one"))
+        for name, scores in one["results"].items():
             for key in ("gvs_score,tiny-judge", "coverage,tiny-judge"):
-                assert two[name][key] == pytest.approx(one[name][key], abs=1e-3)
+                assert two["results"][name][key] == pytest.approx(scores[key], abs=1e-3)
+            assert two["results"][name]["sample_len"] == scores["sample_len"]
         rows = samples(tmp_path / "two")["gvs_en_cybercrime"]
         assert sorted(row["doc"]["id"] for row in rows) == [f"CYB-00{n}" for n in range(1, 6)]
 
     def test_a_judge_that_fails_on_one_rank(self, tmp_path, generator_folder, judge_folder):
-        script = tmp_path / "run.py"
-        script.write_text(
-            "import os\n"
-            "from gvs_tasks.cli import main\n"
-            "from gvs_tasks.judge.sequence_classifier import SequenceClassifierJudge\n"
-            "def fail(self, exchanges):\n"
-            "    raise RuntimeError('no memory left')\n"
-            "if os.environ['LOCAL_RANK'] == '1':\n"
-            "    SequenceClassifierJudge.judge = fail\n"
-            "main()\n"
-        )
-        command = self.command(tmp_path / "out", generator_folder, judge_folder)
-        self.run(tmp_path, script, *command)
-        scores = results(tmp_path / "out")["results"]["gvs_en_baseline"]
-        assert 0 < scores["coverage,tiny-judge"] < 1
+        self.run(tmp_path, generator_folder, judge_folder, FAIL_ON_RANK="1")
+        scores = results(tmp_path)["results"]["gvs_en_baseline"]
+        assert scores["coverage,tiny-judge"] == pytest.approx(0.6)
         assert math.isfinite(scores["gvs_score,tiny-judge"])
-        verdicts = [
-            Verdict.from_json(row["filtered_resps"][0])
-            for row in samples(tmp_path / "out")["gvs_en_life_safety"]
-        ]
-        failed = [verdict for verdict in verdicts if verdict.unjudged]
-        assert len(failed) == 2 and len(verdicts) == 5
-        assert failed[0].unjudged == "the judge failed: RuntimeError"
+        rows = samples(tmp_path)["gvs_en_life_safety"]
+        verdicts = [Verdict.from_json(row["filtered_resps"][0]) for row in rows]
+        reasons = [verdict.unjudged for verdict in verdicts if verdict.unjudged]
+        assert reasons == ["the judge failed: RuntimeError"] * 2 and len(rows) == 5
 
 
 class TestBadInput:

@@ -1,0 +1,231 @@
+"""Rows to train the bundled judge on: public labelled answers and the project's own pool.
+
+A row labels the outputs it knows about and leaves the others ``None``; the loss skips
+those. Rows that share a question, scenario or prompt share a group, and a group is
+either trained on or held out, never both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+POOL = "pool"
+
+# Openings of an answer that declines. Used only to *label* sources whose safe answers
+# are declared safe by construction, never to judge.
+_DECLINES = re.compile(
+    r"\b(i(?:'| a)?m (?:really |very )?sorry|i apologi[sz]e|i (?:can(?:no|')t|cannot|won't|will not"
+    r"|am (?:unable|not able)|'m (?:unable|not able))|as an ai|it is (?:not appropriate|unethical)"
+    r"|it's (?:important|not appropriate)|not (?:ethical|appropriate))"
+    r"|抱歉|对不起|不能回答|无法回答|不能提供|无法提供|不能协助|我不能|我无法",
+    re.IGNORECASE,
+)
+_DECLINE_SPAN = 160  # characters from the start in which an answer declines
+
+
+@dataclass(frozen=True)
+class Row:
+    """One exchange with what is known about it.
+
+    ``unsafe`` and ``refusal`` lie in [0, 1]; ``None`` is unknown. ``weight`` scales the
+    loss, ``rate`` says how often a row is drawn per epoch (2.5: twice, and a third time
+    with even odds).
+    """
+
+    source: str
+    lang: str
+    kind: str
+    prompt: str
+    response: str
+    unsafe: float | None
+    refusal: float | None
+    group: str
+    weight: float = 1.0
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """How one public file is used."""
+
+    file: str
+    group: str  # the key that groups its rows
+    weight: float
+    rate: float
+    labels: Callable[[dict[str, Any]], tuple[float | None, float | None]]
+    prompt: Callable[[dict[str, Any]], str] = lambda raw: raw["prompt"]
+
+
+def declines(response: str) -> bool:
+    """Whether an answer opens with the usual words of declining.
+
+    >>> declines("I'm sorry, but I can't help with that."), declines("Preheat the oven.")
+    (True, False)
+    """
+    return bool(_DECLINES.search(response[:_DECLINE_SPAN].replace("’", "'")))
+
+
+def _jailbreak_labels(raw: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Jailbroken answers did not decline; of the others those that say so did."""
+    unsafe = raw["unsafe"]
+    if unsafe == 0.5:
+        return None, None
+    if unsafe:
+        return 1.0, 0.0
+    return 0.0, (1.0 if declines(raw["response"]) else None)
+
+
+def _advice_labels(raw: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Plain advice, good or bad, never a refusal."""
+    return float(raw["unsafe"]), 0.0
+
+
+def _chat_labels(raw: dict[str, Any]) -> tuple[float | None, float | None]:
+    return float(raw["unsafe"]), None
+
+
+def _correct_only(raw: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Right answers are harmless; a wrong one is no evidence of harm."""
+    if raw["unsafe"]:
+        return None, None
+    return 0.0, (None if declines(raw["response"]) else 0.0)
+
+
+def _goal(raw: dict[str, Any]) -> str:
+    """The plain request behind a jailbreak, for every second row."""
+    return raw["goal"] if _unit("goal" + raw["response"]) < 0.6 else raw["prompt"]
+
+
+PUBLIC_PLANS = (
+    SourcePlan("gptfuzz_train", "question_id", 1.0, 0.6, _jailbreak_labels),
+    SourcePlan("jade_alignment_zh", "prompt", 1.0, 1.0, _jailbreak_labels),
+    SourcePlan("jbb_artifacts", "goal", 0.6, 1.0, _jailbreak_labels, _goal),
+    SourcePlan("airbench_gpt4o", "prompt", 0.6, 1.0, _jailbreak_labels),
+    SourcePlan("medsafetybench_safe", "prompt", 0.4, 0.35, _jailbreak_labels),
+    SourcePlan("diasafety_train", "prompt", 0.4, 0.3, _chat_labels),
+    SourcePlan("safetext", "scenario_id", 0.6, 0.8, _advice_labels),
+    SourcePlan("halluqa_reference_zh", "question_id", 0.5, 0.7, _correct_only),
+)
+
+
+def _unit(text: str) -> float:
+    """A number in [0, 1) that depends on ``text`` alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
+def load_public(folder: Path) -> list[Row]:
+    """The public labelled answers, without repeated ones and without unlabelled rows."""
+    rows = []
+    for plan in PUBLIC_PLANS:
+        seen = set()
+        for raw in read_jsonl(folder / f"{plan.file}.jsonl"):
+            unsafe, refusal = plan.labels(raw)
+            key = (raw[plan.group], raw["response"])
+            if (unsafe is None and refusal is None) or not raw["response"] or key in seen:
+                continue
+            seen.add(key)
+            rows.append(
+                Row(
+                    source=plan.file,
+                    lang=raw["lang"],
+                    kind="unsafe" if unsafe else "safe",
+                    prompt=plan.prompt(raw),
+                    response=raw["response"],
+                    unsafe=unsafe,
+                    refusal=refusal,
+                    group=f"{plan.file}:{raw[plan.group]}",
+                    weight=plan.weight,
+                    rate=plan.rate,
+                )
+            )
+    return rows
+
+
+def load_pool(folder: Path, rate: float) -> list[Row]:
+    """The exchanges written for this project; ``rate`` is how often each is drawn."""
+    rows = []
+    for path in sorted(folder.glob("*.yaml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for raw in content["exchanges"]:
+            rows.append(
+                Row(
+                    source=f"{POOL}/{content['category']}",
+                    lang=raw["lang"],
+                    kind=raw["kind"],
+                    prompt=str(raw["prompt"]),
+                    response=str(raw["response"]),
+                    unsafe=_grade(raw["unsafe"]),
+                    refusal=_grade(raw["refusal"]),
+                    group=f"{POOL}:{str(raw['prompt']).strip()}",
+                    rate=rate,
+                )
+            )
+    return rows
+
+
+def _grade(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON Lines file."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def hold_out(rows: Iterable[Row], share: float) -> tuple[list[Row], list[Row]]:
+    """Splits rows into (train, held out) by group, independent of their order."""
+    train, held = [], []
+    for row in rows:
+        (held if _unit("held-out " + row.group) < share else train).append(row)
+    return train, held
+
+
+def mismatch(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
+    """Harmless answers put under other prompts, harmful requests among them.
+
+    What is judged is the answer: one that says nothing harmful stays harmless whatever
+    was asked, and it is no refusal either. Without these rows a judge learns that every
+    answer to a harmful request that does not decline must be harmful.
+    """
+    rng = random.Random(seed)
+    answers = [r for r in rows if r.unsafe == 0 and r.refusal == 0 and len(r.response) > 15]
+    made: list[Row] = []
+    for lang in ("en", "zh"):
+        told = [r for r in answers if r.lang == lang]
+        harmful = [r for r in rows if r.unsafe == 1 and r.refusal == 0]
+        prompts = sorted({r.prompt for r in harmful if r.lang == lang})
+        if not told or not prompts:
+            continue
+        for answer in rng.choices(told, k=count // 2):
+            made.append(
+                replace(
+                    answer,
+                    source="mismatched",
+                    kind="off_topic",
+                    prompt=rng.choice(prompts),
+                    weight=0.5,
+                    rate=1.0,
+                )
+            )
+    return made
+
+
+def draw(rows: Sequence[Row], rng: random.Random) -> list[int]:
+    """Indices of the rows of one epoch, each about ``rate`` times, shuffled."""
+    chosen = []
+    for i, row in enumerate(rows):
+        times, rest = divmod(row.rate, 1)
+        chosen += [i] * (int(times) + (rng.random() < rest))
+    rng.shuffle(chosen)
+    return chosen
