@@ -150,8 +150,8 @@ def load_public(folder: Path) -> list[Row]:
     return rows
 
 
-def load_pool(folder: Path, rate: float) -> list[Row]:
-    """The exchanges written for this project; ``rate`` is how often each is drawn."""
+def load_pool(folder: Path) -> list[Row]:
+    """The exchanges written for this project."""
     rows = []
     for path in sorted(folder.glob("*.yaml")):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -166,7 +166,6 @@ def load_pool(folder: Path, rate: float) -> list[Row]:
                     unsafe=_grade(raw["unsafe"]),
                     refusal=_grade(raw["refusal"]),
                     group=f"{POOL}:{str(raw['prompt']).strip()}",
-                    rate=rate,
                 )
             )
     return rows

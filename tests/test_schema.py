@@ -116,7 +116,7 @@ def test_malformed_file(tmp_path, top, message):
 @pytest.mark.parametrize("content", [b"items: [", b"\xff\xfe\x00", b"!!python/object:os.system {}"])
 def test_unreadable_file(tmp_path, content):
     (tmp_path / "bias.yaml").write_bytes(content)
-    with pytest.raises(GVSError, match="bias.yaml"):
+    with pytest.raises(GVSError, match=r"bias\.yaml"):
         load_items(tmp_path)
 
 

@@ -75,5 +75,5 @@ def test_group(manager, name):
 
 def test_an_unknown_category_is_named(manager):
     entry = manager.task_index["gvs_en_bias"]
-    with pytest.raises(GVSError, match="Unknown category 'bais'. Did you mean 'bias'"):
+    with pytest.raises(GVSError, match=r"Unknown category 'bais'\. Did you mean 'bias'"):
         manager._factory._build_task(entry, {"dataset_kwargs": {"category": "bais"}})
