@@ -9,10 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gvs_tasks.dataset import CONFIGS, load
-from gvs_tasks.errors import GVSError
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # this checkout's content, not that of an installed package
 
-CARD = Path(__file__).parent.parent / "dataset_card"
+from gvs_tasks.dataset import CONFIGS, load  # noqa: E402
+from gvs_tasks.errors import GVSError  # noqa: E402
+
+CARD = ROOT / "dataset_card"
 
 
 def build(out: Path) -> None:

@@ -6,6 +6,9 @@ python scripts/generate_tasks.py --check  exit with 1 when they differ from what
 
 import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # this checkout, not an installed package
 
 from gvs_tasks.generate import differences, write
 
