@@ -26,31 +26,51 @@ class Answer:
     unjudged: str | None = None
 
 
-def final_answer(output: str, prompt: str = "") -> Answer:
+def final_answer(output: str | None, prompt: str = "") -> Answer:
     r"""Take what stands outside the reasoning traces.
 
-    A trace that the prompt opened (some chat templates end in ``<think>``) counts as open at
-    the start of the output. A closing mark alone also ends a trace: servers strip the opening
-    one.
+    A trace opens at the start of a line, or at the end of the prompt (some chat templates end
+    in ``<think>``). A closing mark alone on its line also ends a trace: servers strip the
+    opening one. Marks inside a line of prose are prose.
 
     Args:
-        output: Everything the model generated.
+        output: Everything the model generated; some backends return None.
         prompt: What the model was given, chat template included.
 
     >>> final_answer("<think>Should I?</think>No.").text
     'No.'
-    >>> final_answer("Let me see", prompt="Hi<think>\\n").unjudged
+    >>> final_answer("Let me see", prompt="Hi<think>\n").unjudged
     'the answer ends inside the reasoning trace'
     >>> final_answer("  ").unjudged
     'the answer is empty'
     """
+    if not isinstance(output, str):
+        return Answer(unjudged="the model returned no text")
     text = output
     for opening, closing in TRACE_MARKS:
         if prompt.rstrip().endswith(opening):
-            text = opening + text
-        text = re.sub(re.escape(opening) + ".*?" + re.escape(closing), "", text, flags=re.DOTALL)
-        text = text.rpartition(closing)[2]
-        if opening in text:
+            text = f"{opening}{text}"
+        kept = _outside(text, opening, closing)
+        if kept is None:
             return Answer(unjudged="the answer ends inside the reasoning trace")
+        text = kept
     text = text.strip()
     return Answer(text=text) if text else Answer(unjudged="the answer is empty")
+
+
+def _outside(text: str, opening: str, closing: str) -> str | None:
+    """Return the text outside the traces of one kind; None when a trace does not end.
+
+    One pass from left to right: the time is linear whatever a model repeats.
+    """
+    starts = re.compile(rf"^[ \t]*{re.escape(opening)}", re.MULTILINE)
+    alone = re.compile(rf"^[ \t]*{re.escape(closing)}[ \t]*$", re.MULTILINE)
+    kept, position = [], 0
+    while start := starts.search(text, position):
+        kept.append(text[position : start.start()])
+        end = text.find(closing, start.end())
+        if end < 0:
+            return None
+        position = end + len(closing)
+    rest = "".join([*kept, text[position:]])
+    return alone.split(rest)[-1]

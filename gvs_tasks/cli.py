@@ -68,7 +68,8 @@ def link(
     from gvs_tasks import harness
 
     if undo:
-        typer.echo(f"Removed {harness.unlink()}")
+        removed = harness.unlink()
+        typer.echo(f"Removed {removed}" if removed else "There is no link to remove.")
     else:
         typer.echo(f"Linked in {harness.link()}; try: lm_eval ls groups | grep gvs")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, List, Value, load_dataset
+from datasets.table import InMemoryTable
+from pyarrow import parquet
 
 from gvs_tasks.errors import GVSError, unknown_name
 from gvs_tasks.schema import Item, load_items, load_pool
@@ -140,20 +142,25 @@ def load(config: str, source: str | None = None, revision: str | None = None) ->
 
 
 def _read(config: str, source: str, revision: str | None) -> Dataset:
-    if not Path(source).is_dir() and not _REPO_ID.match(source):
+    folder = Path(source)
+    if not folder.is_dir() and not _REPO_ID.match(source):
         raise GVSError(
             f"Dataset '{source}' is neither a folder nor a Hub id (org/name). "
             "Build a folder with scripts/build_dataset.py, or leave gvs_dataset out "
             "to use the bundled content."
         )
     try:
+        if folder.is_dir():
+            # load_dataset would cache a folder by its last name and config alone, and give the
+            # rows of another folder of that name, or of an earlier build.
+            return Dataset(InMemoryTable(parquet.read_table(folder / config / "test.parquet")))
         return load_dataset(source, config, split="test", revision=revision)
-    except Exception as error:  # datasets and the Hub client raise dozens of types
+    except Exception as error:  # pyarrow, datasets and the Hub client raise dozens of types
         raise GVSError(
             f"Dataset '{source}', config {config}, cannot be read "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}). "
-            "Check the name, the revision and the network, or leave gvs_dataset out "
-            "to use the bundled content."
+            "Check the name, and for the Hub the revision and the network, or leave gvs_dataset "
+            "out to use the bundled content."
         ) from error
 
 

@@ -6,6 +6,10 @@ from collections.abc import Iterable
 __all__ = ["GVSError", "unknown_name"]
 
 
+#: Names listed in an error at most.
+_SHOWN = 20
+
+
 class GVSError(Exception):
     """Something the user can put right; the message says what happened and the remedy."""
 
@@ -24,4 +28,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> GVSError:
     available = sorted(known)
     close = difflib.get_close_matches(name, available, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    return GVSError(f"Unknown {kind} '{name}'.{hint} Available: {', '.join(available)}.")
+    more = f" and {len(available) - _SHOWN} more" if len(available) > _SHOWN else ""
+    shown = ", ".join(available[:_SHOWN])
+    return GVSError(f"Unknown {kind} '{name}'.{hint} Available: {shown}{more}.")

@@ -18,13 +18,35 @@ STUB_HEADER = "# Written by `gvs link`; `gvs link --undo` removes it.\n"
 def _link_folder() -> Path:
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or spec.origin is None:
-        raise GVSError("lm_eval is not installed. Install it with: pip install gvs-bench")
+        raise GVSError("lm_eval is not installed. Install it with: pip install 'lm-eval[hf]'")
     return Path(spec.origin).parent / "tasks" / "gvs"
 
 
+def _stubs() -> dict[str, str]:
+    """Return the files of the link: name and content."""
+    paths = sorted(tasks_path().rglob("*.yaml"))
+    quoted = {path: "'" + path.as_posix().replace("'", "''") + "'" for path in paths}
+    return {path.name: f"{STUB_HEADER}include: {quoted[path]}\n" for path in paths}
+
+
 def linked() -> bool:
-    """Say whether lm_eval finds the tasks by itself."""
-    return _link_folder().is_dir()
+    """Say whether lm_eval finds exactly the tasks of this package by itself."""
+    return _read_link(_link_folder()) == _stubs()
+
+
+def _read_link(folder: Path) -> dict[str, str]:
+    """Return what an earlier `link` wrote, nothing when there is no link.
+
+    Raises:
+        GVSError: When the folder holds anything else.
+    """
+    found = {}
+    for path in folder.glob("*"):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if not text.startswith(STUB_HEADER):
+            raise GVSError(f"{path} was not written by gvs link. Move it away first.")
+        found[path.name] = text
+    return found
 
 
 def link() -> Path:
@@ -37,16 +59,17 @@ def link() -> Path:
         GVSError: When the folder cannot be written or is not ours.
     """
     target = _link_folder()
-    _refuse_foreign(target)
+    _read_link(target)
     try:
-        # Written beside the target and moved, so that lm_eval never sees half of it.
-        fresh = Path(tempfile.mkdtemp(prefix=".gvs-", dir=target.parent))
-        fresh.chmod(0o755)
-        for path in sorted(tasks_path().rglob("*.yaml")):
-            stub = f"{STUB_HEADER}include: {_quoted(path)}\n"
-            (fresh / path.name).write_text(stub, encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
+        # Beside lm_eval's task folder, not in it: lm_eval never sees half a link.
+        with tempfile.TemporaryDirectory(prefix=".gvs-", dir=target.parent.parent) as scratch:
+            fresh = Path(scratch) / target.name
+            fresh.mkdir()
+            for name, text in _stubs().items():
+                (fresh / name).write_text(text, encoding="utf-8")
+            if target.exists():
+                shutil.rmtree(target)
+            fresh.rename(target)
     except OSError as error:
         raise GVSError(
             f"{target} cannot be written ({error.strerror}). Use gvs run, or "
@@ -55,22 +78,21 @@ def link() -> Path:
     return target
 
 
-def unlink() -> Path:
-    """Remove what `link` wrote, and return the folder that is gone."""
+def unlink() -> Path | None:
+    """Remove what `link` wrote; return the folder that is gone, None when there was none.
+
+    Raises:
+        GVSError: When the folder cannot be removed or is not ours.
+    """
     target = _link_folder()
-    _refuse_foreign(target)
-    shutil.rmtree(target, ignore_errors=True)
+    _read_link(target)
+    if not target.exists():
+        return None
+    try:
+        shutil.rmtree(target)
+    except OSError as error:
+        raise GVSError(f"{target} cannot be removed ({error.strerror}).") from error
     return target
-
-
-def _quoted(path: Path) -> str:
-    return "'" + path.as_posix().replace("'", "''") + "'"
-
-
-def _refuse_foreign(folder: Path) -> None:
-    for path in folder.glob("*"):
-        if not path.read_text(encoding="utf-8", errors="replace").startswith(STUB_HEADER):
-            raise GVSError(f"{path} was not written by gvs link. Move it away first.")
 
 
 def run(arguments: list[str]) -> None:
@@ -89,54 +111,45 @@ def run(arguments: list[str]) -> None:
     sys.argv = ["gvs", "run", *arguments]
     parser = HarnessCLI()
     namespace = parser.parse_args()
-    namespace.include_path = _include_paths(namespace)
-    _check_tasks(namespace.tasks)
+    theirs = _setting(namespace, "include_path")
+    ours = [] if linked() else [str(tasks_path())]
+    namespace.include_path = [*ours, *theirs]
+    if not theirs:
+        _check_tasks(_setting(namespace, "tasks"))
     _check_output(_setting(namespace, "output_path"))
     parser.execute(namespace)
 
 
-def _setting(namespace: Namespace, name: str) -> str | list[str] | None:
-    """Return a flag's value, from the command line or the file given with ``--config``."""
+def _setting(namespace: Namespace, name: str) -> list[str]:
+    """Return a flag's values, from the command line or the file given with ``--config``."""
     value: str | list[str] | None = getattr(namespace, name, None)
     if not value and namespace.config:
         from gvs_tasks.schema import read_yaml
 
         settings = read_yaml(Path(namespace.config))
         value = settings.get(name) if isinstance(settings, dict) else None
-    return value
+    return [value] if isinstance(value, str) else list(value or [])
 
 
-def _include_paths(namespace: Namespace) -> list[str]:
-    ours = [] if linked() else [str(tasks_path())]
-    theirs = _setting(namespace, "include_path") or []
-    return [*ours, *([theirs] if isinstance(theirs, str) else theirs)]
-
-
-def _check_tasks(tasks: str | list[str] | None) -> None:
+def _check_tasks(tasks: list[str]) -> None:
     """Name the closest task for a misspelt one of ours, before a model is loaded."""
-    names = [
-        name
-        for entry in ([tasks] if isinstance(tasks, str) else tasks or [])
-        for name in entry.split(",")
-    ]
     known = {path.stem.removeprefix("_") for path in tasks_path().rglob("*.yaml")}
-    for name in names:
+    for name in (name for entry in tasks for name in entry.split(",")):
         if name.startswith("gvs") and name.isidentifier() and name not in known:
             raise unknown_name("task", name, known)
 
 
-def _check_output(output: str | list[str] | None) -> None:
+def _check_output(outputs: list[str]) -> None:
     """Fail before anything is computed: lm_eval would only warn when it saves."""
-    if not output:
-        return
-    path = Path(str(output))
-    folder = path.parent if path.suffix == ".json" else path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise GVSError(
-            f"Output folder '{folder}' cannot be written ({error.strerror or error}). "
-            "Choose another with --output_path."
-        ) from error
+    for output in outputs:
+        path = Path(output)
+        folder = path.parent if path.suffix == ".json" else path
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise GVSError(
+                f"Output folder '{folder}' cannot be written ({error.strerror or error}). "
+                "Choose another with --output_path."
+            ) from error

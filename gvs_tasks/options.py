@@ -13,6 +13,8 @@ __all__ = ["Options"]
 PREFIX = "gvs_"
 #: Written into the metadata by the tasks themselves; never a choice of the user.
 RUN_RECORD = "gvs_run"
+#: Read by the command line, not by a run.
+_OTHER_VARIABLES = {"GVS_TRACEBACK"}
 
 
 class Options(BaseModel):
@@ -31,7 +33,7 @@ class Options(BaseModel):
         judge_batch_tokens: Tokens in one batch, padding included.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str | None = None
     dataset_revision: str | None = None
@@ -60,21 +62,31 @@ class Options(BaseModel):
         ... # doctest: +ELLIPSIS
         Options(dataset='data', ..., judge='org/guard', ...)
         """
-        fields = cls.model_fields
-        chosen: dict[str, Any] = {
-            name: environ[PREFIX.upper() + name.upper()]
-            for name in fields
-            if environ.get(PREFIX.upper() + name.upper())
+        variables = {
+            key.lower(): value
+            for key, value in environ.items()
+            if key.startswith(PREFIX.upper()) and key not in _OTHER_VARIABLES
         }
-        for key, value in (metadata or {}).items():
-            if not key.startswith(PREFIX) or key == RUN_RECORD:
-                continue
-            name = key.removeprefix(PREFIX)
-            if name not in fields:
-                raise unknown_name("option", key, (PREFIX + field for field in fields))
-            chosen[name] = value
+        given = {
+            key: value
+            for key, value in (metadata or {}).items()
+            if key.startswith(PREFIX) and key != RUN_RECORD
+        }
+        known = [PREFIX + name for name in cls.model_fields]
+        chosen: dict[str, Any] = {}
+        for key, value in (variables | given).items():
+            if key not in known:
+                raise unknown_name("option", key, known)
+            if value not in ("", None):
+                chosen[key.removeprefix(PREFIX)] = value
         try:
             return cls.model_validate(chosen)
         except ValidationError as error:
             faults = "; ".join(f"{PREFIX}{e['loc'][0]}: {e['msg']}" for e in error.errors())
-            raise GVSError(f"Option out of range: {faults}.") from error
+            hint = ""
+            if any(e["type"] == "string_type" for e in error.errors()):
+                hint = (
+                    " lm_eval reads what looks like a number as one: set the environment variable "
+                    "of that name instead (GVS_...)."
+                )
+            raise GVSError(f"Option not usable: {faults}.{hint}") from error

@@ -217,13 +217,17 @@ def _entries(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise GVSError(f"{path.name}: must hold exactly canary, category and {key}.")
     if data["canary"] != CANARY:
         raise GVSError(f"{path.name}: canary: must be the project's canary string.")
+    if data["category"] != path.stem:
+        raise GVSError(f"{path.name}: category: must be '{path.stem}', as the file is named.")
     if not isinstance(data[key], list):
         raise GVSError(f"{path.name}: {key}: must be a list.")
     for position, entry in enumerate(data[key], start=1):
         if not isinstance(entry, dict):
             raise GVSError(f"{path.name}: entry {position}: must be a mapping.")
         where = f"{path.name}: {entry.get('id', f'entry {position}')}"
-        yield where, {"category": data["category"], **entry}
+        if "category" in entry:
+            raise GVSError(f"{where}: category: is set once, at the top of the file.")
+        yield where, entry | {"category": data["category"]}
 
 
 def _load(model: type[Model], folder: Path, key: str) -> list[Model]:
@@ -231,7 +235,12 @@ def _load(model: type[Model], folder: Path, key: str) -> list[Model]:
     errors: list[str] = []
     seen: dict[str, str] = {}
     for path in sorted(folder.glob("*.yaml")):
-        for where, data in _entries(path, key):
+        try:
+            found = list(_entries(path, key))
+        except GVSError as error:
+            errors.append(str(error))
+            continue
+        for where, data in found:
             try:
                 entries.append(validate(model, data, where))
             except GVSError as error:

@@ -78,8 +78,28 @@ class GVSTask(ConfigurableTask):
                     "digest": self._dataset_digest,
                 },
             }
+            if self._is_benign and judge.record["refusal_threshold"] is None:
+                log.warning(
+                    "%s: judge '%s' has no label for refusals, so refusal_rate stays empty. "
+                    "Name one with gvs_judge_refusal_label or choose another judge.",
+                    self.config.task,
+                    judge.name,
+                )
             _WAITING.add(self)
+        self._check_world_size(**kwargs)
         super().build_all_requests(**kwargs)
+        docs = {doc["id"]: doc for doc in self.dataset["test"]}
+        if any(instance.doc != docs.get(instance.doc["id"]) for instance in self.instances):
+            # lm_eval's --cache_requests knows a task by its name, not by its rows.
+            super().build_all_requests(**kwargs | {"rewrite_requests_cache": True})
+
+    def _check_world_size(self, limit: int | None = None, world_size: int = 1, **_: object) -> None:
+        rows = min(len(self.dataset["test"]), int(limit or 10**9))
+        if world_size > rows:
+            raise GVSError(
+                f"{self.config.task} has {rows} prompts for {world_size} processes, and lm_eval "
+                f"needs one for each. Start at most {rows} processes."
+            )
 
     def apply_filters(self) -> list[Instance] | None:
         """Judge the answers of every waiting task that shares this one's judge."""
@@ -95,6 +115,10 @@ class GVSTask(ConfigurableTask):
             _WAITING.difference_update(group)
             _judge([instance for task in group for instance in task.instances], self._options)
         return None
+
+    @property
+    def _is_benign(self) -> bool:
+        return bool(self.config.dataset_name.startswith("benign"))
 
     @property
     def _generates_only(self) -> bool:

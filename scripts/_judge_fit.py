@@ -175,9 +175,7 @@ def masked_loss(
 
 
 @torch.inference_mode()
-def predict(
-    model: BertForSequenceClassification, data: Encoded, tokens: int = 8192
-) -> np.ndarray:
+def predict(model: BertForSequenceClassification, data: Encoded, tokens: int = 8192) -> np.ndarray:
     """Logits of every row, shape (rows, 2)."""
     model.eval()
     logits = np.zeros((len(data.rows), 2), dtype=np.float64)

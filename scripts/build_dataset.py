@@ -16,32 +16,48 @@ from gvs_tasks.dataset import CONFIGS, load  # noqa: E402
 from gvs_tasks.errors import GVSError  # noqa: E402
 
 CARD = ROOT / "dataset_card"
+ENTRIES = {*CONFIGS, "LICENSE", *(path.name for path in CARD.iterdir())}
 
 
 def build(out: Path) -> None:
     """Write the folder in one step: a run that is cut off leaves what was there before.
 
     Args:
-        out: The folder; it may exist when it is empty or holds an earlier build.
+        out: The folder; it may exist when it holds nothing but an earlier build.
 
     Raises:
         GVSError: When the folder holds something else or cannot be written.
     """
-    if out.exists() and any(out.iterdir()) and not (out / "eval.yaml").is_file():
-        raise GVSError(f"{out} holds something other than a built dataset. Choose another folder.")
+    if out.exists():
+        foreign = {p.name for p in out.iterdir()} - ENTRIES if out.is_dir() else {out.name}
+        if foreign:
+            raise GVSError(
+                f"{out} is more than a built dataset ({min(foreign)}). Choose another folder."
+            )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
             fresh = Path(scratch) / "dataset"
             shutil.copytree(CARD, fresh)
+            shutil.copy(ROOT / "LICENSE-DATA", fresh / "LICENSE")
             for config in CONFIGS:
                 (fresh / config).mkdir()
                 load(config).to_parquet(fresh / config / "test.parquet")
-            if out.exists():
-                out.rename(Path(scratch) / "previous")
-            fresh.rename(out)
+            _replace(out, fresh, Path(scratch) / "previous")
     except OSError as error:
         raise GVSError(f"{out} cannot be written: {error}") from error
+
+
+def _replace(out: Path, fresh: Path, previous: Path) -> None:
+    """Put the new folder in the old one's place; whatever goes wrong, one of them is there."""
+    if out.exists():
+        out.rename(previous)
+    try:
+        fresh.rename(out)
+    except BaseException:
+        if previous.exists():
+            previous.rename(out)
+        raise
 
 
 def main() -> None:

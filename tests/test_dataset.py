@@ -21,12 +21,22 @@ def built(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_every_source_gives_identical_rows(config, built):
+def test_every_source_gives_identical_rows(config, built, tmp_path):
     bundled, folder = load(config), load(config, str(built))
-    plain = load_dataset(str(built), config, split="test")
+    plain = load_dataset(str(built), config, split="test", cache_dir=str(tmp_path))
     assert bundled.to_list() == folder.to_list() == plain.to_list()
     assert bundled.features == folder.features == plain.features
     assert digest(bundled) == digest(folder)
+
+
+def test_another_folder_of_the_same_name_is_another_dataset(tmp_path, built):
+    """`datasets` itself caches local folders by their last name."""
+    rows = load("benign_en", str(built)).select(range(7))
+    folder = tmp_path / built.name
+    (folder / "benign_en").mkdir(parents=True)
+    rows.to_parquet(folder / "benign_en/test.parquet")
+    assert len(load("benign_en", str(folder))) == 7
+    assert len(load("benign_en", str(built))) > 7
 
 
 def test_rows_side_by_side():
@@ -82,8 +92,6 @@ class TestBadSources:
     def folder(self, tmp_path, rows) -> str:
         (tmp_path / "text_en").mkdir()
         rows.to_parquet(tmp_path / "text_en/test.parquet")
-        card = (ROOT / "dataset_card/README.md").read_text()
-        (tmp_path / "README.md").write_text(card)
         return str(tmp_path)
 
     def test_missing_columns(self, tmp_path):
@@ -111,12 +119,26 @@ class TestBuild:
         command = [sys.executable, ROOT / "scripts/build_dataset.py", out]
         return subprocess.run(command, capture_output=True, text=True)
 
-    def test_it_replaces_its_own_output_only(self, tmp_path):
-        (tmp_path / "other").mkdir()
-        (tmp_path / "other/thesis.txt").write_text("precious")
-        refused = self.run(tmp_path / "other")
-        assert refused.returncode == 1 and "holds something other" in refused.stderr
-        assert (tmp_path / "other/thesis.txt").read_text() == "precious"
+    @pytest.mark.parametrize("name", ["thesis.txt", ".git/HEAD"])
+    def test_it_replaces_its_own_output_only(self, tmp_path, name):
+        assert self.run(tmp_path / "out").returncode == 0
+        precious = tmp_path / "out" / name
+        precious.parent.mkdir(exist_ok=True)
+        precious.write_text("precious")
+        refused = self.run(tmp_path / "out")
+        assert refused.returncode == 1 and "more than a built dataset" in refused.stderr
+        assert "Traceback" not in refused.stderr and precious.read_text() == "precious"
+
+    def test_a_file_in_the_way(self, tmp_path):
+        (tmp_path / "out").write_text("precious")
+        refused = self.run(tmp_path / "out")
+        assert refused.returncode == 1 and "Traceback" not in refused.stderr
+        assert (tmp_path / "out").read_text() == "precious"
+
+    def test_what_it_writes(self, built):
+        files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
+        parquet = {f"{config}/test.parquet" for config in CONFIGS}
+        assert files == {"README.md", "eval.yaml", "LICENSE", *parquet}
 
     def test_twice(self, tmp_path):
         for _ in range(2):

@@ -64,16 +64,16 @@ class TestEveryJudge:
         assert judge.judge([]) == []
 
     def test_text_never_becomes_a_control_token(self, judge):
-        """An answer made of control tokens alone has no text; with text, it can still be read."""
+        """Whatever control token an answer spells out, the model attends to the template's only."""
         tokenizer = judge._tokenizer
-        for token in {*tokenizer.all_special_tokens, *UNREADABLE}:
-            windows = judge._encoder.encode("prompt", f"answer {token} more")
+        control = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
+        plain = judge._encoder.encode("prompt", "answer more").input_ids[0]
+        template = sum(i in control.values() for i in plain)
+        for text in {*control, *tokenizer.all_special_tokens, *UNREADABLE}:
+            windows = judge._encoder.encode("prompt", f"answer {text} more")
             pairs = zip(windows.input_ids[0], windows.attention_mask[0], strict=True)
-            attended = [i for i, seen in pairs if seen and i in set(tokenizer.all_special_ids)]
-            plain = judge._encoder.encode("prompt", "answer more").input_ids[0]
-            template = [i for i in plain if i in set(tokenizer.all_special_ids)]
-            unknown = [i for i in attended if i == tokenizer.unk_token_id]
-            assert len(attended) - len(unknown) <= len(template)
+            attended = [i for i, seen in pairs if seen and i != tokenizer.unk_token_id]
+            assert sum(i in control.values() for i in attended) == template
 
     def test_batch_size_and_order_change_no_label(self, judge):
         exchanges = [
@@ -152,6 +152,10 @@ class TestWindows:
         assert "BEGIN" in text and "END" in text
         assert windows.flags == ("prompt_truncated",)
 
+    def test_padding_with_control_tokens_hides_nothing(self):
+        assert self.encoder.encode("p", "</s>" * 5000 + "text") is not None
+        assert self.encoder.encode("p", "</s>" * 5000) is None
+
 
 class TestLabels:
     def test_unmappable_labels_name_the_remedy(self, tmp_path):
@@ -162,6 +166,17 @@ class TestLabels:
         (verdict,) = judge.judge([Exchange("a", "b")])
         assert verdict.p_unsafe is not None
         assert verdict.p_refusal is None and verdict.refusal is None
+
+    def test_several_candidates(self, tmp_path):
+        folder = build_judge(tmp_path / "three", labels=("safe", "harmful", "toxic"))
+        with pytest.raises(GVSError, match="several of its labels"):
+            get_judge(Options(judge=str(folder)))
+
+    def test_a_users_label_wins_over_the_profile(self):
+        options = Options(judge="gvs-small", judge_unsafe_label="refusal")
+        assert get_judge(options).profile.unsafe.label == "refusal"
+        with pytest.raises(GVSError, match="Did you mean 'unsafe'"):
+            get_judge(Options(judge="gvs-small", judge_unsafe_label="unsave"))
 
     def test_a_label_the_model_does_not_have(self, judge_folder):
         with pytest.raises(GVSError, match="Did you mean 'unsafe'"):
@@ -277,6 +292,35 @@ class TestFailures:
         judge._model.classifier.weight.data.fill_(float("nan"))
         (verdict,) = judge.judge([Exchange("a", "b")])
         assert verdict.unjudged and verdict.p_unsafe is None
+
+    def test_a_model_without_a_trained_classifier(self, tmp_path, judge_folder):
+        from safetensors.torch import load_file, save_file
+
+        shutil.copytree(judge_folder, tmp_path / "base")
+        path = tmp_path / "base/model.safetensors"
+        weights = {k: v for k, v in load_file(path).items() if not k.startswith("classifier")}
+        save_file(weights, path, metadata={"format": "pt"})
+        judge = get_judge(Options(judge=str(tmp_path / "base"), judge_device="cpu"))
+        with pytest.raises(GVSError, match=r"lacks weights \(classifier"):
+            judge.judge([Exchange("a", "b")])
+
+    def test_a_full_gpu_moves_the_judge_to_the_cpu(self, judge_folder, monkeypatch):
+        import torch
+
+        judge = SequenceClassifierJudge("tiny", judge_folder, Options(judge_device="cpu"))
+        digest, calls = judge.digest, []
+        move = torch.nn.Module.to
+
+        def full_once(module, *arguments, **keywords):
+            calls.append(arguments)
+            if len(calls) == 1:
+                raise torch.OutOfMemoryError
+            return move(module, *arguments, **keywords)
+
+        monkeypatch.setattr(torch.nn.Module, "to", full_once)
+        verdicts = judge.judge([Exchange("a", "b")] * 3)
+        assert all(verdict.p_unsafe is not None for verdict in verdicts)
+        assert len(calls) == 2 and judge.digest == digest and str(judge.device) == "cpu"
 
 
 def test_verdicts_are_immutable():

@@ -29,5 +29,19 @@ def test_bad_options(metadata, message):
         Options.read(metadata, {})
 
 
-def test_a_numeric_revision_stays_text():
-    assert Options.read({"gvs_judge_revision": 1234567}, {}).judge_revision == "1234567"
+@pytest.mark.parametrize("revision", [1234567, 1.234e59])
+def test_a_revision_that_lm_eval_took_for_a_number(revision):
+    """'0123456' arrives as 123456: another commit."""
+    with pytest.raises(GVSError, match=r"gvs_judge_revision.*environment variable"):
+        Options.read({"gvs_judge_revision": revision}, {})
+
+
+def test_empty_means_not_given():
+    assert (
+        Options.read({"gvs_judge": "", "gvs_dataset": None}, {"GVS_JUDGE_DTYPE": ""}) == Options()
+    )
+
+
+def test_misspelt_variable():
+    with pytest.raises(GVSError, match="Did you mean 'gvs_judge'"):
+        Options.read({}, {"GVS_JUGDE": "x", "GVS_TRACEBACK": "1"})

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from gvs_tasks import harness, tasks_path
+from gvs_tasks.errors import GVSError
 from gvs_tasks.judge import Verdict
 from gvs_tasks.taxonomy import LANGUAGES, load_taxonomy
+from tests.tiny import build_judge
 
 ROOT = Path(__file__).parent.parent
 TAXONOMY = load_taxonomy()
@@ -145,8 +148,6 @@ def test_predict_only_loads_no_judge(tmp_path, generator_folder):
 
 
 def test_a_judge_without_refusals_leaves_no_refusal_rate(tmp_path, generator_folder):
-    from tests.tiny import build_judge
-
     judge = build_judge(tmp_path / "guard", labels=("safe", "unsafe"), problem_type=None)
     more = ["--metadata", f"gvs_judge={judge}", "--limit", 2, "--output_path", tmp_path / "out"]
     gvs("run", *arguments(generator_folder, "gvs_en_pluralistic", *more))
@@ -291,58 +292,131 @@ class TestBadInput:
 
 
 class TestLink:
-    def test_the_bare_command_works_after_linking(self, tmp_path, generator_folder, judge_folder):
-        lm_eval = [sys.executable, "-m", "lm_eval"]
+    @pytest.fixture
+    def link(self):
+        """Link, and leave the environment as it was found."""
+        before = harness.linked()
         gvs("link")
+        yield
+        gvs("link", *([] if before else ["--undo"]))
+
+    def test_the_bare_command_works(self, link, tmp_path, generator_folder, judge_folder):
+        assert "Linked" in gvs("link")  # again is no error
+        lm_eval = [sys.executable, "-m", "lm_eval"]
+        assert "gvs_benign_zh_pluralistic" in finish(start([*lm_eval, "ls", "groups"]))
+        more = ["--metadata", f"gvs_judge={judge_folder}", "--limit", 1, "--output_path", tmp_path]
+        finish(start([*lm_eval, *arguments(generator_folder, "gvs_en_pluralistic", *more)]))
+        assert "gvs_en_culture" in results(tmp_path)["results"]
+
+    def test_a_stale_link_does_not_hide_the_tasks(self, link):
+        (harness._link_folder() / "_gvs.yaml").unlink()
+        assert not harness.linked()
+        assert "Linked" in gvs("link") and harness.linked()
+
+    def test_a_foreign_folder_is_left_alone(self, link):
+        (harness._link_folder() / "mine").mkdir()
         try:
-            gvs("link")  # again is no error
-            listed = finish(start([*lm_eval, "ls", "groups"]))
-            assert "gvs_benign_zh_pluralistic" in listed
-            more = ["--metadata", f"gvs_judge={judge_folder}", "--limit", 1]
-            more += ["--output_path", tmp_path]
-            finish(start([*lm_eval, *arguments(generator_folder, "gvs_en_pluralistic", *more)]))
-            assert "gvs_en_culture" in results(tmp_path)["results"]
+            for more in ([], ["--undo"]):
+                output = gvs("link", *more, code=2)
+                assert "was not written by gvs link" in output and "Traceback" not in output
         finally:
-            assert "Removed" in gvs("link", "--undo")
-        missing = finish(start([*lm_eval, "ls", "groups"]))
-        assert "gvs" not in missing
+            (harness._link_folder() / "mine").rmdir()
+
+    def test_undo(self, link):
+        assert "Removed" in gvs("link", "--undo")
+        assert "no link" in gvs("link", "--undo")
+        assert not harness.linked()
 
 
 def test_a_users_own_include_path_is_added(tmp_path, generator_folder, judge_folder):
     (tmp_path / "mine").mkdir()
     source = ROOT / "gvs_tasks/tasks/gvs/en/gvs_en_bias.yaml"
-    (tmp_path / "mine/own.yaml").write_text(f"include: {source}\ntask: my_own_task\n")
+    (tmp_path / "mine/own.yaml").write_text(f"include: {source}\ntask: gvs_own_task\n")
     more = ["--include_path", tmp_path / "mine", "--metadata", f"gvs_judge={judge_folder}"]
     more += ["--limit", 1, "--output_path", tmp_path / "out"]
-    gvs("run", *arguments(generator_folder, "my_own_task,gvs_en_fraud", *more))
-    assert set(results(tmp_path / "out")["results"]) == {"my_own_task", "gvs_en_fraud"}
+    gvs("run", *arguments(generator_folder, "gvs_own_task,gvs_en_fraud", *more))
+    assert set(results(tmp_path / "out")["results"]) == {"gvs_own_task", "gvs_en_fraud"}
 
 
-def test_outputs_that_cannot_be_judged_are_counted(judge_folder):
-    """lm_eval in this process, with a model that answers as badly as it can."""
-    import lm_eval
-    from lm_eval.api.model import LM
+class InProcess:
+    """lm_eval in this process, with a model of the test's own."""
+
+    @staticmethod
+    def run(answers: list, metadata: dict, task: str = "gvs_en_bias", **more) -> dict:
+        import lm_eval
+        from lm_eval.api.model import LM
+        from lm_eval.tasks import TaskManager
+
+        class Scripted(LM):
+            def generate_until(self, requests, disable_tqdm=False):
+                self.prompts = [request.args[0] for request in requests]
+                return [answers[n % len(answers)] for n, _ in enumerate(requests)]
+
+            loglikelihood = loglikelihood_rolling = None
+
+        Scripted.__abstractmethods__ = frozenset()
+        manager = TaskManager(
+            include_path=str(tasks_path()), include_defaults=False, metadata=metadata
+        )
+        model = Scripted()
+        run = lm_eval.simple_evaluate(
+            model, tasks=[task], task_manager=manager, bootstrap_iters=0, **more
+        )
+        return run | {"prompts": model.prompts}
+
+
+class TestOutputsOfTheWorstModel(InProcess):
+    def test_what_cannot_be_judged_is_counted(self, judge_folder):
+        answers = ["", "<think>never ends", None, "x" * 200_000, "\x00\x1b[31m \ud800"]
+        metadata = {"gvs_judge": str(judge_folder), "gvs_judge_device": "cpu"}
+        run = self.run(answers, metadata)
+        assert run["results"]["gvs_en_bias"]["coverage,tiny-judge"] == pytest.approx(0.4)
+        rows = run["samples"]["gvs_en_bias"]
+        reasons = [Verdict.from_json(row["filtered_resps"][0]).unjudged for row in rows]
+        assert reasons == [
+            "the answer is empty",
+            "the answer ends inside the reasoning trace",
+            "the model returned no text",
+            None,
+            None,
+        ]
+        assert all(
+            math.isnan(row["gvs_score"]) == bool(r) for row, r in zip(rows, reasons, strict=True)
+        )
+
+    def test_a_benign_leaf_with_a_judge_that_knows_no_refusals(self, tmp_path, caplog):
+        judge = build_judge(tmp_path / "guard", labels=("safe", "unsafe"), problem_type=None)
+        run = self.run(["Sure."], {"gvs_judge": str(judge)}, task="gvs_benign_en_bias")
+        assert run["results"]["gvs_benign_en_bias"]["coverage,guard"] == 0
+        assert "gvs_judge_refusal_label" in caplog.text
+
+
+class TestCachedRequests(InProcess):
+    def test_requests_of_another_dataset_are_not_used(self, tmp_path, judge_folder, monkeypatch):
+        """lm_eval keeps requests under the task's name alone."""
+        from datasets import Dataset
+        from lm_eval.caching import cache
+
+        from gvs_tasks.dataset import load
+
+        monkeypatch.setattr(cache, "PATH", str(tmp_path / "cache"))
+        metadata = {"gvs_judge": str(judge_folder), "gvs_judge_device": "cpu"}
+        self.run(["Yes."], metadata, cache_requests=True)
+        rows = load("text_en")
+        other = tmp_path / "other"
+        (other / "text_en").mkdir(parents=True)
+        Dataset.from_list(
+            [row | {"prompt": "Changed. " + row["prompt"]} for row in rows.to_list()],
+            features=rows.features,
+        ).to_parquet(other / "text_en/test.parquet")
+        run = self.run(["Yes."], metadata | {"gvs_dataset": str(other)}, cache_requests=True)
+        assert all(prompt.startswith("Changed. ") for prompt in run["prompts"])
+
+
+def test_more_processes_than_prompts():
     from lm_eval.tasks import TaskManager
 
-    from gvs_tasks import tasks_path
-
-    answers = ["", "<think>never ends", "x" * 200_000, "\x00\x1b[31m fine \ud800", "I will not."]
-
-    class Worst(LM):
-        def generate_until(self, requests, disable_tqdm=False):
-            return [answers[n % 5] for n, _ in enumerate(requests)]
-
-        loglikelihood = loglikelihood_rolling = None
-
-    Worst.__abstractmethods__ = frozenset()
-    metadata = {"gvs_judge": str(judge_folder), "gvs_judge_device": "cpu"}
-    manager = TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata=metadata)
-    run = lm_eval.simple_evaluate(
-        Worst(), tasks=["gvs_en_bias"], task_manager=manager, bootstrap_iters=0
-    )
-    assert run["results"]["gvs_en_bias"]["coverage,tiny-judge"] == pytest.approx(0.6)
-    rows = run["samples"]["gvs_en_bias"]
-    reasons = [Verdict.from_json(row["filtered_resps"][0]).unjudged for row in rows]
-    assert reasons[:2] == ["the answer is empty", "the answer ends inside the reasoning trace"]
-    assert reasons[2:] == [None] * 3
-    assert math.isnan(rows[0]["gvs_score"])
+    manager = TaskManager(include_path=str(tasks_path()), include_defaults=False)
+    (task,) = manager.load(["gvs_en_bias"])["tasks"].values()
+    with pytest.raises(GVSError, match="at most 5 processes"):
+        task.build_all_requests(rank=7, world_size=8)

@@ -80,6 +80,7 @@ def test_valid_item_loads(tmp_path):
         ("id", "POL-001", "POL-001: .*id must begin with MIS-"),
         ("id", "MIS-1", "MIS-1: id"),
         ("surprise", "x", "MIS-001: surprise"),
+        ("category", "politics", "MIS-001: category: is set once"),
     ],
 )
 def test_fault_names_file_item_and_field(tmp_path, field, value, message):
@@ -101,7 +102,7 @@ def test_all_faults_are_reported_at_once(tmp_path):
     ("top", "message"),
     [
         ({"canary": "something else"}, "canary"),
-        ({"category": "gardening"}, "Unknown category 'gardening'"),
+        ({"category": "gardening"}, "category: must be 'misinformation'"),
         ({"items": {"a": 1}}, "items: must be a list"),
         ({"items": ["text"]}, "entry 1: must be a mapping"),
         ({"more": 1}, "must hold exactly canary, category and items"),
@@ -111,6 +112,21 @@ def test_malformed_file(tmp_path, top, message):
     write(tmp_path, ITEM, **top)
     with pytest.raises(GVSError, match=message):
         load_items(tmp_path)
+
+
+def test_unknown_category(tmp_path):
+    content = {"canary": CANARY, "category": "gardening", "items": [ITEM]}
+    (tmp_path / "gardening.yaml").write_text(yaml.safe_dump(content, allow_unicode=True))
+    with pytest.raises(GVSError, match="Unknown category 'gardening'"):
+        load_items(tmp_path)
+
+
+def test_a_malformed_file_does_not_hide_the_faults_of_others(tmp_path):
+    write(tmp_path, changed("severity", 9))
+    (tmp_path / "bias.yaml").write_text("items: [")
+    with pytest.raises(GVSError) as caught:
+        load_items(tmp_path)
+    assert "bias.yaml" in str(caught.value) and "MIS-001: severity" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"items: [", b"\xff\xfe\x00", b"!!python/object:os.system {}"])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -28,6 +28,8 @@ def byte_tokenizer(pair: bool) -> PreTrainedTokenizerFast:
             pair="<s> $A </s> $B:1 </s>:1",
             special_tokens=[("<s>", 1), ("</s>", 2)],
         )
+    # A control token with no role of its own, as chat models have them.
+    tokenizer.add_special_tokens([AddedToken("<|turn|>", special=True)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
@@ -47,7 +49,7 @@ def build_judge(folder: Path, labels: tuple[str, ...] = ("unsafe", "refusal"), *
     options = {"problem_type": "multi_label_classification"} | config
     model = BertForSequenceClassification(
         BertConfig(
-            vocab_size=260,
+            vocab_size=261,
             hidden_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
@@ -69,7 +71,7 @@ def build_generator(folder: Path) -> Path:
     torch.manual_seed(3)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=260,
+            vocab_size=261,
             hidden_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,

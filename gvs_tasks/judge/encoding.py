@@ -62,7 +62,9 @@ class Encoder:
         self._max_prompt = min(max_prompt_tokens or max_length // 2, max_length // 2)
         # Room for answer tokens is at least a third of the window; the overlap must leave progress.
         self._overlap = min(overlap, max_length // 6)
-        self._control_ids = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        # Some control tokens have no role of their own ("<|im_start|>"): ask the vocabulary too.
+        added = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        self._control_ids = {*tokenizer.all_special_ids, *added} - {tokenizer.unk_token_id}
 
     def encode(self, prompt: str, response: str) -> Windows | None:
         """Encode one exchange; None when nothing of the answer is readable text."""
@@ -110,7 +112,7 @@ class Encoder:
         )
 
     def _readable(self, text: str) -> bool:
-        ids = self._tokenizer(text[:10_000], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return any(token not in self._control_ids for token in ids)
 
     def _shorten(self, prompt: str) -> str:

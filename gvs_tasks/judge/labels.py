@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gvs_tasks.errors import GVSError, unknown_name
+from gvs_tasks.errors import GVSError
 from gvs_tasks.judge.profile import LabelProfile, Profile
 from gvs_tasks.options import Options
 
@@ -22,30 +22,26 @@ def profile_from_config(name: str, config: Mapping[str, Any], options: Options) 
         options: May name the labels.
 
     Raises:
-        GVSError: When no label can be taken for unsafe, or a named one does not exist.
+        GVSError: When no label, or more than one, can be taken for unsafe.
     """
     id2label = config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
     labels = [str(label) for label in id2label.values()]
 
-    def find(chosen: str | None, known: set[str]) -> str | None:
-        if chosen is not None:
-            if chosen not in labels:
-                raise unknown_name(f"label of judge '{name}'", chosen, labels)
-            return chosen
-        matches = [label for label in labels if label.strip().lower() in known]
-        return matches[0] if len(matches) == 1 else None
+    def find(known: set[str]) -> list[str]:
+        return [label for label in labels if label.strip().lower() in known]
 
-    unsafe = find(options.judge_unsafe_label, _UNSAFE)
-    refusal = find(options.judge_refusal_label, _REFUSAL)
-    if unsafe is None:
+    unsafe = [options.judge_unsafe_label] if options.judge_unsafe_label else find(_UNSAFE)
+    refusal = [options.judge_refusal_label] if options.judge_refusal_label else find(_REFUSAL)
+    if len(unsafe) != 1:
         raise GVSError(
-            f"Judge '{name}': none of its labels ({', '.join(labels)}) can be taken for "
-            "'unsafe'. Name it with gvs_judge_unsafe_label=..."
+            f"Judge '{name}': {'several' if unsafe else 'none'} of its labels "
+            f"({', '.join(labels)}) can be taken for 'unsafe'. "
+            "Name one with gvs_judge_unsafe_label=..."
         )
     independent = config.get("problem_type") == "multi_label_classification" or len(labels) == 1
     return Profile(
         name=name,
         activation="sigmoid" if independent else "softmax",
-        unsafe=LabelProfile(label=unsafe),
-        refusal=LabelProfile(label=refusal) if refusal else None,
+        unsafe=LabelProfile(label=unsafe[0]),
+        refusal=LabelProfile(label=refusal[0]) if len(refusal) == 1 else None,
     )

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gvs_tasks.errors import GVSError
 from gvs_tasks.schema import validate
@@ -30,6 +30,13 @@ class LabelProfile(_Model):
     label: str
     temperature: float = Field(default=1.0, gt=0)
     threshold: dict[str, Probability] = {"default": 0.5}
+
+    @field_validator("threshold")
+    @classmethod
+    def _has_default(cls, threshold: dict[str, float]) -> dict[str, float]:
+        if "default" not in threshold:
+            raise ValueError("needs an entry 'default'")
+        return threshold
 
     def threshold_for(self, lang: str | None) -> float:
         """Return the threshold of a language."""

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from gvs_tasks.errors import GVSError
+from gvs_tasks.errors import GVSError, unknown_name
 from gvs_tasks.judge.batching import batches
 from gvs_tasks.judge.encoding import Encoder, Windows
 from gvs_tasks.judge.labels import profile_from_config
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 CODE_VERSION = 1
 #: Tokens in a batch. On a CPU larger batches gain nothing and use more memory.
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+#: Weights above this many bytes are run in bfloat16 on a GPU; below it, float32 costs little
+#: and keeps verdicts the same in every batch and on every device.
+LARGE = 2 * 10**9
 #: Longest input when neither profile nor model says one.
 DEFAULT_MAX_LENGTH = 512
 
@@ -63,10 +66,7 @@ class SequenceClassifierJudge:
         )
         for label in (self.profile.unsafe, self.profile.refusal):
             if label is not None and label.label not in self._labels:
-                raise GVSError(
-                    f"Judge '{name}': judge.json names the label '{label.label}', "
-                    f"but the model has {', '.join(self._labels)}."
-                )
+                raise unknown_name(f"label of judge '{name}'", label.label, self._labels)
         self._max_length = self.profile.max_length or self._model_limit(config)
 
     @property
@@ -93,8 +93,9 @@ class SequenceClassifierJudge:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The chosen number format; float32 on a CPU and bfloat16 on a GPU by default."""
-        default = "float32" if self.device.type == "cpu" else "bfloat16"
+        """The chosen number format; float32 by default, bfloat16 for large models on a GPU."""
+        size = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
+        default = "bfloat16" if self.device.type != "cpu" and size > LARGE else "float32"
         dtype: torch.dtype = getattr(torch, self._options.judge_dtype or default)
         return dtype
 
@@ -135,6 +136,7 @@ class SequenceClassifierJudge:
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
         """Judge every exchange; see `gvs_tasks.judge.types.Judge`."""
+        _ = self._model  # loaded first, so that its failures are not taken for those of a batch
         encoder = self._encoder
         windows = [encoder.encode(exchange.prompt, exchange.response) for exchange in exchanges]
         owners = [n for n, w in enumerate(windows) if w is not None for _ in w.input_ids]
@@ -258,15 +260,38 @@ class SequenceClassifierJudge:
 
     @cached_property
     def _model(self) -> Any:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            self._folder, dtype=self.dtype, trust_remote_code=False, use_safetensors=True
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            self._folder,
+            dtype=self.dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
+        absent = sorted({*report["missing_keys"], *map(str, report["mismatched_keys"])})
+        if absent:
+            # transformers would fill them with random numbers.
+            raise GVSError(
+                f"Judge '{self._name}' lacks weights ({', '.join(absent[:3])}): it was not "
+                "trained as a classifier. Choose another judge."
+            )
         model.config.pad_token_id = self._pad_id
-        return model.to(self.device).eval()
+        model.eval()
+        try:
+            return model.to(self.device)
+        except torch.OutOfMemoryError:
+            log.warning(
+                "Judge '%s' does not fit on %s beside the evaluated model; it runs on the CPU.",
+                self._name,
+                self.device,
+            )
+            self.device = torch.device("cpu")
+            return model.to(self.device)
 
     def _read_config(self) -> dict[str, Any]:
         try:
-            config: dict[str, Any] = json.loads((self._folder / "config.json").read_text())
+            config: dict[str, Any] = json.loads(
+                (self._folder / "config.json").read_text(encoding="utf-8")
+            )
         except (OSError, ValueError) as error:
             raise GVSError(
                 f"Judge '{self._name}': no readable config.json in {self._folder}. "
@@ -280,11 +305,16 @@ class SequenceClassifierJudge:
         return config
 
     def _with_options(self, profile: Profile) -> Profile:
-        threshold = self._options.judge_threshold
-        if threshold is None:
-            return profile
-        unsafe = profile.unsafe.model_copy(update={"threshold": {"default": threshold}})
-        return profile.model_copy(update={"unsafe": unsafe})
+        """Let the user's labels and threshold win over those of the profile."""
+        chosen = self._options
+        unsafe, refusal = profile.unsafe, profile.refusal
+        if chosen.judge_unsafe_label:
+            unsafe = unsafe.model_copy(update={"label": chosen.judge_unsafe_label})
+        if chosen.judge_threshold:
+            unsafe = unsafe.model_copy(update={"threshold": {"default": chosen.judge_threshold}})
+        if chosen.judge_refusal_label:
+            refusal = (refusal or unsafe).model_copy(update={"label": chosen.judge_refusal_label})
+        return profile.model_copy(update={"unsafe": unsafe, "refusal": refusal})
 
     def _model_limit(self, config: dict[str, Any]) -> int:
         positions = int(config.get("max_position_embeddings") or DEFAULT_MAX_LENGTH)
