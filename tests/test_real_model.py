@@ -1,36 +1,35 @@
-"""The README's main job on a real model of 270M parameters, with one item a category."""
+"""The README's first command, from assembling the real model to the scores."""
 
 import math
 import shlex
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from gvs_tasks.judge import Verdict
 from tests.test_dataset import ROOT
-from tests.test_run import GROUPS, LEAVES, gvs, results, samples
+from tests.test_run import GROUPS, LEAVES, finish, link, results, samples, start
 
 pytestmark = pytest.mark.slow
+__all__ = ["link"]
 
 
-def readme_command() -> str:
-    """The part of the README's first command that runs the job."""
+def readme_commands() -> list[list[str]]:
+    """What follows the installation: assembling the model, and the job."""
     block = (ROOT / "README.md").read_text().split("```bash\n")[1].split("```")[0]
-    return block.replace("\\\n", " ").partition("&& gvs link &&\n")[2]
+    _, linked, rest = block.replace("\\\n", " ").partition("&& gvs link &&\n")
+    assert linked
+    return [shlex.split(command) for command in rest.split("&&\n")]
 
 
-def test_main_job(tmp_path):
-    assemble, job = readme_command().split("&&\n")
-    subprocess.run([sys.executable, *shlex.split(assemble)[1:]], cwd=tmp_path, check=True)
-    words = shlex.split(job)
-    assert words[0] == "lm_eval"
-    words[words.index("--limit") + 1] = "1"
-    words[words.index("results")] = str(tmp_path / "results")
-    words = [
-        word.replace("pretrained=demo-model", f"pretrained={tmp_path}/demo-model") for word in words
-    ]
-    gvs("run", *words[1:])
+def test_main_job(tmp_path, link):
+    """Run outside the checkout, so that it is the installed package that works."""
+    assemble, job = readme_commands()
+    job[job.index("--limit") + 1] = "1"
+    for command in (assemble, job):
+        script = Path(sys.executable).with_name(command[0])
+        finish(start([script, *command[1:]], cwd=tmp_path))
     scores = results(tmp_path / "results")["results"]
     for name in LEAVES + GROUPS:
         assert math.isfinite(scores[name]["gvs_score,gvs-small"])

@@ -35,9 +35,10 @@ def arguments(model: Path, tasks: str, *more: object) -> list[str]:
     ]
 
 
-def start(command: list[object], **environ: str) -> subprocess.Popen:
+def start(command: list[object], cwd: Path | None = None, **environ: str) -> subprocess.Popen:
     return subprocess.Popen(
         [str(part) for part in command],
+        cwd=cwd,
         env=os.environ | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -68,6 +69,15 @@ def samples(folder: Path) -> dict[str, list[dict]]:
         ]
         for path in folder.rglob("samples_*.jsonl")
     }
+
+
+@pytest.fixture
+def link():
+    """Link, and leave the environment as it was found."""
+    before = harness.linked()
+    gvs("link")
+    yield
+    gvs("link", *([] if before else ["--undo"]))
 
 
 @pytest.fixture(scope="module")
@@ -292,14 +302,6 @@ class TestBadInput:
 
 
 class TestLink:
-    @pytest.fixture
-    def link(self):
-        """Link, and leave the environment as it was found."""
-        before = harness.linked()
-        gvs("link")
-        yield
-        gvs("link", *([] if before else ["--undo"]))
-
     def test_the_bare_command_works(self, link, tmp_path, generator_folder, judge_folder):
         assert "Linked" in gvs("link")  # again is no error
         lm_eval = [sys.executable, "-m", "lm_eval"]
