@@ -14,6 +14,7 @@ and a smaller vocabulary if asked:
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import mmap
 import struct
 import unicodedata
@@ -146,10 +147,7 @@ def _read_vocabulary(reader: _Reader) -> tuple[tuple[str, ...], np.ndarray]:
     offsets = np.frombuffer(reader.take(4 * (count + 1)), dtype="<u4")
     scores = np.frombuffer(reader.take(4 * count), dtype="<f4").copy()
     blob = reader.take(blob_bytes)
-    pieces = tuple(
-        blob[start:stop].decode("utf-8")
-        for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
-    )
+    pieces = tuple(blob[start:stop].decode("utf-8") for start, stop in itertools.pairwise(offsets))
     return pieces, scores
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -188,6 +189,18 @@ def hold_out(rows: Iterable[Row], share: float) -> tuple[list[Row], list[Row]]:
     for row in rows:
         (held if _unit("held-out " + row.group) < share else train).append(row)
     return train, held
+
+
+def thin(rows: Iterable[Row], per_source: int) -> list[Row]:
+    """At most so many rows of a source, chosen by their text; the pool stays whole."""
+    by_source: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_source[row.source].append(row)
+    kept: list[Row] = []
+    for source, members in by_source.items():
+        mixed = sorted(members, key=lambda row: _unit("thin " + row.prompt + row.response))
+        kept += members if source.startswith(POOL) else mixed[:per_source]
+    return kept
 
 
 def mismatch(rows: Sequence[Row], count: int, seed: int) -> list[Row]:

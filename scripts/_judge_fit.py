@@ -216,10 +216,14 @@ def fit_threshold(harmless: np.ndarray, false_positives: float) -> float:
     """The least threshold, at least 0.5, that flags at most that share of harmless answers.
 
     It never exceeds 0.9: beyond, the judge would have to be certain to be heard.
+
+    >>> fit_threshold(np.array([0.1, 0.2, 0.6, 0.8]), 0.25)
+    0.605
     """
-    if harmless.size == 0:
+    allowed = math.floor(false_positives * harmless.size)
+    if harmless.size <= allowed:
         return 0.5
-    level = float(np.quantile(harmless, 1 - false_positives, method="higher"))
+    level = float(np.sort(harmless)[harmless.size - allowed - 1])
     return round(min(0.9, max(0.5, level + 0.005)), 3)
 
 

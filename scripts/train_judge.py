@@ -21,6 +21,9 @@ with fewer layers and a vocabulary for English and Chinese. The answers come fro
 - the pool of this project (``--pool``)
 
 None of their rows is written anywhere: only weights, temperatures and thresholds are.
+
+The weights in the package were trained stage by stage, resumed with ``--stages``; a run in one
+go gives a judge close to them, not the same bytes.
 """
 
 from __future__ import annotations
@@ -28,16 +31,14 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import time
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from _encoder import build_classifier, build_tokenizer, choose_pieces, find_source, read_source
-from _judge_data import POOL, Row, hold_out, load_pool, load_public, mismatch
+from _judge_data import POOL, Row, hold_out, load_pool, load_public, mismatch, thin
 from _judge_export import export
 from _judge_fit import (
     REFUSAL,
@@ -59,7 +60,7 @@ MAX_PROMPT_TOKENS = 160
 MAX_LENGTH = 512  # of a window when judging; training rows are cut shorter
 WINDOW_OVERLAP = 64
 HELD_OUT = {"public": 0.08, "pool": 0.15}
-FALSE_POSITIVES = 0.06  # aimed-at share of flagged harmless answers, per language
+FALSE_POSITIVES = 0.085  # aimed-at share of flagged harmless answers, per language
 SEED = 20
 
 
@@ -67,7 +68,9 @@ SEED = 20
 class Stage:
     """One stage: what is drawn, and how it is fitted.
 
-    ``public`` scales the rates of public rows, the others are times per epoch.
+    ``public`` scales the rates of public rows, the others are times per epoch. A stage ends
+    at its best checkpoint on validation, or at the mean of its checkpoints' weights, which
+    swings less from one kind of error to another.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Stage:
     more: float
     mismatched: int
     checkpoints: int
+    average: bool = False
 
 
 # Bland how-to lists are the harmless answers hardest to tell from compliance with a harmful
@@ -128,6 +132,7 @@ STAGES = (
         more=9.0,
         mismatched=300,
         checkpoints=2,
+        average=True,
     ),
 )
 
@@ -161,13 +166,12 @@ class Trainer:
         return measured
 
     def run(self, stage: Stage, rows: list[Row]) -> None:
-        """Trains one stage and leaves the model at its best checkpoint on validation."""
+        """Trains one stage and leaves the model at its best or mean checkpoint."""
         plan = stage.plan
-        best_loss, best_state = math.inf, None
+        states: list[tuple[float, dict[str, torch.Tensor]]] = []
         started = time.monotonic()
 
         def checkpoint(epochs: float) -> None:
-            nonlocal best_loss, best_state
             seconds = round(time.monotonic() - started)
             loss = validation_loss(self.measure(self.validation, plan.max_length))
             entry = {"stage": stage.name, "epochs": round(epochs, 3), "seconds": seconds}
@@ -175,12 +179,15 @@ class Trainer:
             entry |= dev_numbers(self.measure_dev(150, plan.max_length))
             self.history.append(entry)
             print(json.dumps(entry), flush=True)
-            if loss < best_loss:
-                best_loss, best_state = loss, copy.deepcopy(self.model.state_dict())
+            states.append((loss, copy.deepcopy(self.model.state_dict())))
 
         fit(self.model, self.encode(rows, plan.max_length), plan, checkpoint, stage.checkpoints)
-        if best_state is not None:
-            self.model.load_state_dict(best_state)
+        if stage.average:
+            names = states[0][1]
+            final = {n: torch.stack([state[n] for _, state in states]).mean(0) for n in names}
+        else:
+            _, final = min(states, key=lambda pair: pair[0])
+        self.model.load_state_dict(final)
 
 
 def settings_from(validation: Measured) -> dict[str, Any]:
@@ -193,8 +200,8 @@ def settings_from(validation: Measured) -> dict[str, Any]:
     }
     thresholds = {}
     for lang in ("en", "zh"):
-        harmless = validation.where(
-            [r.lang == lang and r.unsafe == 0 and r.refusal == 0 for r in validation.rows]
+        harmless = basis.where(
+            [r.lang == lang and r.unsafe == 0 and r.refusal == 0 for r in basis.rows]
         )
         scores = probability(harmless.logits[:, UNSAFE], temperatures[UNSAFE])
         thresholds[lang] = fit_threshold(scores, FALSE_POSITIVES)
@@ -248,18 +255,6 @@ def stage_rows(stage: Stage, public: list[Row], pool: list[Row]) -> list[Row]:
     return rows + mismatch(rows, stage.mismatched, stage.plan.seed)
 
 
-def _thin(rows: list[Row], per_source: int) -> list[Row]:
-    """At most so many rows of a source, spread evenly; the pool stays whole."""
-    by_source: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_source[row.source].append(row)
-    kept: list[Row] = []
-    for source, members in by_source.items():
-        step = 1 if source.startswith(POOL) else max(1, math.ceil(len(members) / per_source))
-        kept += members[::step]
-    return kept
-
-
 def main() -> None:
     """Trains, calibrates, measures and writes the judge."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -277,7 +272,7 @@ def main() -> None:
     public, public_held = hold_out(load_public(args.data / "train"), HELD_OUT["public"])
     pool, pool_held = hold_out(load_pool(args.pool), HELD_OUT["pool"])
     model, tokenizer = prepare(public + public_held)
-    public_held = _thin(public_held, per_source=90)
+    public_held = thin(public_held, per_source=90)
     trainer = Trainer(model, tokenizer, public_held, load_dev(args.data / "dev"), [])
     for stage in STAGES:
         if stage.pool:

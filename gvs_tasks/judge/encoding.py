@@ -122,5 +122,5 @@ class Encoder:
         )["offset_mapping"]
         if len(offsets) <= self._max_prompt:
             return prompt
-        half = (self._max_prompt - 2) // 2
+        half = self._max_prompt // 2
         return f"{prompt[: offsets[half - 1][1]]} … {prompt[offsets[-half][0] :]}"
