@@ -113,6 +113,8 @@ class GVSTask(ConfigurableTask):
                 if task._options == self._options and all(i.resps for i in task.instances)
             ]
             _WAITING.difference_update(group)
+            # A set has no order; equal runs are to put equal batches before the judge.
+            group.sort(key=lambda task: task.config.task)
             _judge([instance for task in group for instance in task.instances], self._options)
         return None
 
