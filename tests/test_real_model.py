@@ -27,7 +27,7 @@ def test_main_job(tmp_path, link):
     """Run outside the checkout, so that it is the installed package that works."""
     assemble, job = readme_commands()
     job[job.index("--limit") + 1] = "1"
-    for command in (assemble, job):
+    for command in (["gvs", "link"], assemble, job):
         script = Path(sys.executable).with_name(command[0])
         finish(start([script, *command[1:]], cwd=tmp_path))
     scores = results(tmp_path / "results")["results"]

@@ -74,10 +74,15 @@ def samples(folder: Path) -> dict[str, list[dict]]:
 @pytest.fixture
 def link():
     """Link, and leave the environment as it was found."""
-    before = harness.linked()
+    folder = harness._link_folder()
+    before = harness._read_link(folder)
     gvs("link")
     yield
-    gvs("link", *([] if before else ["--undo"]))
+    gvs("link", "--undo")
+    if before:
+        folder.mkdir()
+        for name, text in before.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
