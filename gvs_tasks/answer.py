@@ -29,9 +29,9 @@ class Answer:
 def final_answer(output: str | None, prompt: str = "") -> Answer:
     r"""Take what stands outside the reasoning traces.
 
-    A trace opens at the start of a line, or at the end of the prompt (some chat templates end
-    in ``<think>``). A closing mark alone on its line also ends a trace: servers strip the
-    opening one. Marks inside a line of prose are prose.
+    A trace opens at the start of a line, after another trace, or at the end of the prompt (some
+    chat templates end in ``<think>``). A closing mark alone on its line also ends a trace:
+    servers strip the opening one. Marks inside a line of prose are prose.
 
     Args:
         output: Everything the model generated; some backends return None.
@@ -64,9 +64,10 @@ def _outside(text: str, opening: str, closing: str) -> str | None:
     One pass from left to right: the time is linear whatever a model repeats.
     """
     starts = re.compile(rf"^[ \t]*{re.escape(opening)}", re.MULTILINE)
+    follows = re.compile(rf"\s*{re.escape(opening)}")
     alone = re.compile(rf"^[ \t]*{re.escape(closing)}[ \t]*$", re.MULTILINE)
     kept, position = [], 0
-    while start := starts.search(text, position):
+    while start := follows.match(text, position) or starts.search(text, position):
         kept.append(text[position : start.start()])
         end = text.find(closing, start.end())
         if end < 0:

@@ -27,6 +27,10 @@ class TestEveryTraceMark:
         output = f"{opening}a{closing}b\n{opening}c{closing}d"
         assert final_answer(output).text == "b\nd"
 
+    def test_one_trace_after_the_other(self, opening, closing):
+        assert final_answer(f"{opening}a{closing}{opening}b{closing} No.").text == "No."
+        assert final_answer(f"{opening}a{closing}{opening}b").unjudged
+
     def test_an_answer_inside_the_trace_is_unjudged(self, opening, closing):
         assert "trace" in final_answer(f"{opening}so long").unjudged
 

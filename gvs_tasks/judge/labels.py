@@ -18,14 +18,13 @@ def profile_from_config(name: str, config: Mapping[str, Any], options: Options) 
 
     Args:
         name: The judge's name, for errors and results.
-        config: The parsed ``config.json``.
+        config: The parsed ``config.json``, with its ``id2label``.
         options: May name the labels.
 
     Raises:
         GVSError: When no label, or more than one, can be taken for unsafe.
     """
-    id2label = config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
-    labels = [str(label) for label in id2label.values()]
+    labels = [str(label) for label in config["id2label"].values()]
 
     def find(known: set[str]) -> list[str]:
         return [label for label in labels if label.strip().lower() in known]

@@ -57,10 +57,7 @@ class SequenceClassifierJudge:
         """
         self._name, self._folder, self._options, self._revision = name, folder, options, revision
         config = self._read_config()
-        self._labels = {str(v): int(k) for k, v in (config.get("id2label") or {}).items()} or {
-            "LABEL_0": 0,
-            "LABEL_1": 1,
-        }
+        self._labels = {str(label): int(n) for n, label in config["id2label"].items()}
         self.profile = self._with_options(
             read_profile(folder) or profile_from_config(name, config, options)
         )
@@ -91,7 +88,7 @@ class SequenceClassifierJudge:
             ) from error
         return device
 
-    @property
+    @cached_property
     def dtype(self) -> torch.dtype:
         """The chosen number format; float32 by default, bfloat16 for large models on a GPU."""
         size = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
@@ -297,6 +294,8 @@ class SequenceClassifierJudge:
                 f"Judge '{self._name}': no readable config.json in {self._folder}. "
                 "A judge is a transformers model folder."
             ) from error
+        # transformers leaves the map out when it has two labels and no names for them.
+        config["id2label"] = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
         if not any(self._folder.glob("*.safetensors")):
             raise GVSError(
                 f"Judge '{self._name}': no safetensors weights in {self._folder}. "
