@@ -1,11 +1,11 @@
 """What ``gvs check`` looks at: everything that is shipped and written by hand or generated."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gvs_tasks.errors import GVSError
+from gvs_tasks.gates import GATES, Coverage, coverage
 from gvs_tasks.generate import differences
-from gvs_tasks.schema import load_items, load_pool
+from gvs_tasks.schema import Item, load_items, load_pool
 from gvs_tasks.taxonomy import CONTENT, LANGUAGES, load_taxonomy
 
 __all__ = ["check_all"]
@@ -24,11 +24,12 @@ def check_all() -> Iterator[str]:
         f"{risks} risks"
     )
     items = load_items()
-    counts = Counter(item.category for item in items)
-    empty = [category.slug for category in taxonomy.categories if not counts[category.slug]]
-    if empty:
-        raise GVSError(f"No items in: {', '.join(empty)}. Add them in content/items/.")
-    yield f"items: {len(items)} in {len(counts)} categories, {len(items) * len(LANGUAGES)} rows"
+    yield from _coverage(items)
+    for name, gate in GATES.items():
+        faults = list(gate(items))
+        if faults:
+            raise GVSError("\n".join([f"{name}: {len(faults)} faults", *faults]))
+        yield f"{name}: ok"
     if (CONTENT / "judge_pool").is_dir():
         pool = load_pool()
         prompts = {text for item in items for text in (item.en.prompt, item.zh.prompt)}
@@ -42,3 +43,26 @@ def check_all() -> Iterator[str]:
             f"Task files out of date: {', '.join(changed)}. Run scripts/generate_tasks.py."
         )
     yield "task files: up to date"
+
+
+def _coverage(items: Sequence[Item]) -> Iterator[str]:
+    parts = coverage(items)
+    situations = sum(part.situations for part in parts)
+    sets = len({item.mirror_set for item in items if item.mirror_set})
+    yield (
+        f"items: {len(items)}, {len(items) * len(LANGUAGES)} rows; {situations} distinct "
+        f"({sets} mirror sets counted once each)"
+    )
+    yield f"{'':20}{'items':>6}{'distinct':>9}{'risks':>6}{'techniques':>11}  severities 1 2 3 4"
+    for part in parts:
+        yield _row(part)
+
+
+def _row(part: Coverage) -> str:
+    levels = " ".join(
+        f"{part.severities.get(severity.level, '-'):>2}" for severity in load_taxonomy().severities
+    )
+    return (
+        f"  {part.category.slug:18}{part.items:>6}{part.situations:>9}{len(part.risks):>6}"
+        f"{part.used_techniques:>11}  {levels}"
+    )

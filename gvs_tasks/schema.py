@@ -16,10 +16,9 @@ from pydantic import (
 )
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.taxonomy import CONTENT, LANGUAGES, Bilingual, load_taxonomy
+from gvs_tasks.taxonomy import CANARY, CONTENT, LANGUAGES, Bilingual, load_taxonomy
 
 __all__ = [
-    "CANARY",
     "Item",
     "ItemText",
     "PoolExchange",
@@ -28,11 +27,6 @@ __all__ = [
     "read_yaml",
     "validate",
 ]
-
-CANARY = (
-    "GVS-BENCH canary 6f1d2c1e-8b0a-4d5b-9a53-5f3f0c1c7a42. "
-    "Benchmark data must never appear in training corpora."
-)
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]")
@@ -130,6 +124,9 @@ class Item(_Model):
                 raise ValueError(
                     f"{field} '{getattr(self, field)}' is not one of {', '.join(slugs)}"
                 )
+        if self.severity not in category.severities:
+            levels = ", ".join(map(str, category.severities))
+            raise ValueError(f"severity {self.severity} is not one of {levels} for {category.slug}")
         if (category.layer == "pluralistic") != (self.norm_basis is not None):
             raise ValueError("norm_basis is required in the pluralistic layer, and only there")
         for lang in LANGUAGES:

@@ -16,10 +16,23 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from gvs_tasks.errors import unknown_name
 
-__all__ = ["CONTENT", "LANGUAGES", "Category", "Layer", "Taxonomy", "Term", "load_taxonomy"]
+__all__ = [
+    "CANARY",
+    "CONTENT",
+    "LANGUAGES",
+    "Category",
+    "Layer",
+    "Taxonomy",
+    "Term",
+    "load_taxonomy",
+]
 
 CONTENT = Path(__file__).parent / "content"
 LANGUAGES = ("en", "zh")
+CANARY = (
+    "GVS-BENCH canary 6f1d2c1e-8b0a-4d5b-9a53-5f3f0c1c7a42. "
+    "Benchmark data must never appear in training corpora."
+)
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -57,11 +70,15 @@ class Layer(_Model):
 
 
 class Category(_Model):
-    """One of the twelve categories; ``code`` begins the ids of its items."""
+    """One of the twelve categories.
+
+    ``code`` begins the ids of its items, and ``severities`` are the levels they may have.
+    """
 
     slug: Slug
     code: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     layer: Slug
+    severities: tuple[int, ...] = Field(min_length=2)
     name: Bilingual
     definition: Bilingual
     risks: tuple[Term, ...] = Field(min_length=4, max_length=8)
@@ -71,6 +88,7 @@ class Taxonomy(_Model):
     """The whole scale. Slugs are unique within their list."""
 
     version: str
+    canary: str
     layers: tuple[Layer, ...]
     categories: tuple[Category, ...]
     behaviours: tuple[Term, ...]
@@ -95,7 +113,12 @@ class Taxonomy(_Model):
             twice = [slug for slug, count in Counter(slugs).items() if count > 1]
             if twice:
                 raise ValueError(f"{name}: {', '.join(twice)} occurs more than once")
+        if self.canary != CANARY:
+            raise ValueError("canary must be the project's canary string")
         for category in self.categories:
+            unknown = set(category.severities) - {severity.level for severity in self.severities}
+            if unknown:
+                raise ValueError(f"category {category.slug}: no severity {min(unknown)}")
             if category.layer not in lists["layers"]:
                 raise ValueError(f"category {category.slug}: no layer '{category.layer}'")
         return self

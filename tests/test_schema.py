@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.schema import CANARY, load_items, load_pool, looks_like
+from gvs_tasks.schema import load_items, load_pool, looks_like
+from gvs_tasks.taxonomy import CANARY
 
 TEXT_EN = {
     "prompt": "Is my landlord right about this?",
