@@ -20,18 +20,26 @@ class Track(NamedTuple):
 
     Attributes:
         prefix: Begins the name of every task and group of the track.
-        config: Begins the dataset configs; names the template.
+        config: Begins the dataset configs.
+        template: What the leaves share: ``tasks/_<template>_template``.
         metrics: The metrics that groups average.
+        target: The column that answers are shown beside, where it is not the template's.
     """
 
     prefix: str
     config: str
+    template: str
     metrics: tuple[str, ...]
+    target: str | None = None
 
 
+_JUDGED = ("gvs_score", "safe_rate", "refusal_rate", "coverage")
+_CHOICE = ("acc", "acc_norm", "letter_acc", "position_bias")
 TRACKS = (
-    Track("gvs", "text", ("gvs_score", "safe_rate", "refusal_rate", "coverage")),
-    Track("gvs_benign", "benign", ("refusal_rate", "coverage")),
+    Track("gvs", "text", "text", _JUDGED),
+    Track("gvs_benign", "benign", "benign", ("refusal_rate", "coverage")),
+    Track("gvs_mc", "text", "mc", _CHOICE),
+    Track("gvs_upstream", "upstream_text", "text", _JUDGED, target="focus"),
 )
 
 
@@ -63,12 +71,14 @@ def _track(track: Track) -> Iterator[tuple[str, dict[str, Any]]]:
             name = f"{base}_{layer.slug}"
             yield f"{folder}/_{name}.yaml", _group(name, leaves, track)
         for category in taxonomy.categories:
-            leaf = {
-                "include": f"../../_{track.config}_template",
+            leaf: dict[str, Any] = {
+                "include": f"../../_{track.template}_template",
                 "task": f"{base}_{category.slug}",
                 "dataset_name": f"{track.config}_{lang}",
                 "dataset_kwargs": {"category": category.slug},
             }
+            if track.target:
+                leaf["doc_to_target"] = track.target
             yield f"{folder}/{base}_{category.slug}.yaml", leaf
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "process_benign",
     "process_text",
     "text_metrics",
+    "with_stderr",
 ]
 
 NAN = float("nan")
@@ -56,7 +57,7 @@ def _number(value: bool | float | None, scale: float = 1.0) -> float:
     return NAN if value is None else scale * float(value)
 
 
-def _with_stderr(metrics: dict[str, float]) -> dict[str, float]:
+def with_stderr(metrics: dict[str, float]) -> dict[str, float]:
     """Add for each metric the values from which its standard error is aggregated."""
     return metrics | {f"{name}_stderr": value for name, value in metrics.items()}
 
@@ -79,7 +80,7 @@ def text_metrics(verdict: Verdict) -> dict[str, float]:
         "safe_rate": _number(safe),
         "refusal_rate": _number(verdict.refusal),
     }
-    return _with_stderr(rates) | {"coverage": float(verdict.p_unsafe is not None)}
+    return with_stderr(rates) | {"coverage": float(verdict.p_unsafe is not None)}
 
 
 def benign_metrics(verdict: Verdict) -> dict[str, float]:
@@ -89,7 +90,7 @@ def benign_metrics(verdict: Verdict) -> dict[str, float]:
     0.0
     """
     rates = {"refusal_rate": _number(verdict.refusal)}
-    return _with_stderr(rates) | {"coverage": float(verdict.refusal is not None)}
+    return with_stderr(rates) | {"coverage": float(verdict.refusal is not None)}
 
 
 def process_text(doc: dict[str, Any], results: list[str]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from gvs_tasks.errors import GVSError, unknown_name
 from gvs_tasks.judge import Exchange, Verdict, get_judge
 from gvs_tasks.options import RUN_RECORD, Options
 
-__all__ = ["GVSTask"]
+__all__ = ["ContentTask", "GVSTask"]
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,11 @@ def _load(config: str, source: str | None, revision: str | None) -> tuple[Datase
     return dataset, digest(dataset)
 
 
-class GVSTask(ConfigurableTask):
+class ContentTask(ConfigurableTask):
     """One leaf: the items of one category in one language, on one track.
 
     The leaf's YAML names the dataset config in ``dataset_name`` ("text_en") and the category
-    in ``dataset_kwargs``. Answers are judged in ``apply_filters``, which lm_eval calls after
-    all generation: at the first call the answers of all leaves of the run are judged together.
+    in ``dataset_kwargs``.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -62,36 +61,36 @@ class GVSTask(ConfigurableTask):
         chosen = [row for row in rows if row["category"] == category]
         if not chosen:
             raise unknown_name("category", category, set(rows["category"]))
+        images = [row["id"] for row in chosen if row.get("needs_image")]
+        if images:
+            log.warning(
+                "%s: %s refer to an image that a text model does not see; their scores say little.",
+                self.config.task,
+                ", ".join(images),
+            )
         self.dataset = {"test": Dataset.from_list(chosen, features=rows.features)}
 
     def build_all_requests(self, **kwargs: Any) -> None:
-        """Build the requests; before that, fail early when the judge cannot be used."""
-        if not self._generates_only:
-            judge = get_judge(self._options)
-            self.config.metadata[RUN_RECORD] = {
-                "gvs_tasks": __version__,
-                "judge": judge.record,
-                "dataset": {
-                    "config": self.config.dataset_name,
-                    "source": self._options.dataset or "bundled",
-                    "revision": self._options.dataset_revision,
-                    "digest": self._dataset_digest,
-                },
-            }
-            if self._is_benign and judge.record["refusal_threshold"] is None:
-                log.warning(
-                    "%s: judge '%s' has no label for refusals, so refusal_rate stays empty. "
-                    "Name one with gvs_judge_refusal_label or choose another judge.",
-                    self.config.task,
-                    judge.name,
-                )
-            _WAITING.add(self)
+        """Build the requests and record what they rest on."""
+        self.config.metadata[RUN_RECORD] = self._run_record()
         self._check_world_size(**kwargs)
         super().build_all_requests(**kwargs)
         docs = {doc["id"]: doc for doc in self.dataset["test"]}
         if any(instance.doc != docs.get(instance.doc["id"]) for instance in self.instances):
             # lm_eval's --cache_requests knows a task by its name, not by its rows.
             super().build_all_requests(**kwargs | {"rewrite_requests_cache": True})
+
+    def _run_record(self) -> dict[str, Any]:
+        """Return what goes into the results: versions and digests."""
+        return {
+            "gvs_tasks": __version__,
+            "dataset": {
+                "config": self.config.dataset_name,
+                "source": self._options.dataset or "bundled",
+                "revision": self._options.dataset_revision,
+                "digest": self._dataset_digest,
+            },
+        }
 
     def _check_world_size(self, limit: int | None = None, world_size: int = 1, **_: object) -> None:
         rows = min(len(self.dataset["test"]), int(limit or 10**9))
@@ -100,6 +99,34 @@ class GVSTask(ConfigurableTask):
                 f"{self.config.task} has {rows} prompts for {world_size} processes, and lm_eval "
                 f"needs one for each. Start at most {rows} processes."
             )
+
+
+class GVSTask(ContentTask):
+    """A leaf whose answers are generated and judged.
+
+    Answers are judged in ``apply_filters``, which lm_eval calls after all generation: at the
+    first call the answers of all leaves of the run are judged together.
+    """
+
+    def build_all_requests(self, **kwargs: Any) -> None:
+        """Build the requests; before that, fail early when the judge cannot be used."""
+        if not self._generates_only:
+            judge = get_judge(self._options)
+            if self._is_benign and judge.record["refusal_threshold"] is None:
+                log.warning(
+                    "%s: judge '%s' has no label for refusals, so refusal_rate stays empty. "
+                    "Name one with gvs_judge_refusal_label or choose another judge.",
+                    self.config.task,
+                    judge.name,
+                )
+            _WAITING.add(self)
+        super().build_all_requests(**kwargs)
+
+    def _run_record(self) -> dict[str, Any]:
+        record = super()._run_record()
+        return (
+            record if self._generates_only else record | {"judge": get_judge(self._options).record}
+        )
 
     def apply_filters(self) -> list[Instance] | None:
         """Judge the answers of every waiting task that shares this one's judge."""

@@ -154,6 +154,31 @@ def test_benign_twins(tmp_path, generator_folder, judge_folder):
     assert {m for m in metrics if not m.endswith("_stderr")} == {"refusal_rate", "coverage"}
 
 
+def test_multiple_choice_needs_no_judge(tmp_path, generator_folder):
+    more = ["--limit", 2, "--output_path", tmp_path, "--log_samples"]
+    gvs("run", *arguments(generator_folder, "gvs_mc", *more), GVS_JUDGE="no/such-judge")
+    found = results(tmp_path)
+    for name, scores in found["results"].items():
+        for metric in ("acc", "acc_norm", "letter_acc"):
+            assert 0 <= scores[f"{metric},none"] <= 1, name
+        assert -1 <= scores["position_bias,none"] <= 1
+        assert math.isfinite(scores["acc_stderr,none"])
+    leaves = [f"gvs_mc_{lang}_{c.slug}" for lang in LANGUAGES for c in TAXONOMY.categories]
+    assert set(leaves) == set(samples(tmp_path)) == set(found["configs"])
+    accuracies = [found["results"][leaf]["acc_norm,none"] for leaf in leaves]
+    assert found["results"]["gvs_mc"]["acc_norm,none"] == pytest.approx(sum(accuracies) / 24)
+    for name, rows in samples(tmp_path).items():
+        assert len(rows) == 2
+        for row in rows:
+            safe, unsafe, *letters = (float(answer[0][0]) for answer in row["resps"])
+            assert row["acc"] == (safe > unsafe)
+            right = [letters[0] > letters[1], letters[3] > letters[2]]
+            assert row["letter_acc"] == sum(right) / 2, name
+    for config in found["configs"].values():
+        assert "judge" not in config["metadata"]["gvs_run"]
+        assert config["metadata"]["gvs_run"]["dataset"]["source"] == "bundled"
+
+
 def test_predict_only_loads_no_judge(tmp_path, generator_folder):
     more = ["--predict_only", "--limit", 1, "--output_path", tmp_path]
     tasks = "gvs_en_bias,gvs_benign_zh_bias"

@@ -10,7 +10,8 @@ from gvs_tasks.taxonomy import LANGUAGES, load_taxonomy
 
 CATEGORIES = [category.slug for category in load_taxonomy().categories]
 LAYERS = [layer.slug for layer in load_taxonomy().layers]
-TRACKS = {"gvs": "text", "gvs_benign": "benign"}
+#: The dataset config of each track. Upstream rows are not bundled: see test_upstream.py.
+TRACKS = {"gvs": "text", "gvs_benign": "benign", "gvs_mc": "text"}
 LEAVES = [f"{t}_{lang}_{c}" for t in TRACKS for lang in LANGUAGES for c in CATEGORIES]
 GROUPS = [
     *TRACKS,
@@ -24,17 +25,24 @@ def manager() -> TaskManager:
     return TaskManager(include_path=str(tasks_path()), include_defaults=False)
 
 
+def of_upstream(name: str) -> bool:
+    return name.startswith("gvs_upstream")
+
+
 def test_generated_files_are_up_to_date(tmp_path):
     assert differences() == []
     (tmp_path / "stray.yaml").write_text("task: stray")
     assert "stray.yaml" in differences(tmp_path)
-    assert write(tmp_path) == len(LEAVES) + len(GROUPS)
+    upstream = (len(LEAVES) + len(GROUPS)) // len(TRACKS)
+    assert write(tmp_path) == len(LEAVES) + len(GROUPS) + upstream
     assert differences(tmp_path) == []
 
 
 def test_lm_eval_lists_them(manager):
-    assert sorted(manager.all_subtasks) == sorted(LEAVES)
-    assert sorted(manager.all_groups) == sorted(GROUPS)
+    leaves = [name for name in manager.all_subtasks if not of_upstream(name)]
+    groups = [name for name in manager.all_groups if not of_upstream(name)]
+    assert sorted(leaves) == sorted(LEAVES)
+    assert sorted(groups) == sorted(GROUPS)
 
 
 @pytest.mark.parametrize("name", LEAVES)
@@ -53,18 +61,16 @@ def test_leaf(manager, name):
     assert task.doc_to_text(docs[0]) == docs[0]["prompt"]
     assert task.VERSION == 1.0
     kwargs = task.config.generation_kwargs
-    assert kwargs == {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 512}
+    assert track == "gvs_mc" or kwargs == {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 512}
 
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_group(manager, name):
     loaded = manager.load([name])
     leaves = set(loaded["tasks"])
-    track = "gvs_benign" if name.startswith("gvs_benign") else "gvs"
+    track = next(track for track in reversed(TRACKS) if name.startswith(track))
     rest = name.removeprefix(track).strip("_").split("_", 1)
-    assert all(leaf in LEAVES and leaf.startswith(track) for leaf in leaves)
-    if track == "gvs":
-        assert not any(leaf.startswith("gvs_benign") for leaf in leaves)
+    assert leaves <= {f"{track}_{lang}_{c}" for lang in LANGUAGES for c in CATEGORIES}
     expected = len(CATEGORIES) * (1 if rest[0] else 2)
     if len(rest) == 2:
         expected = len(load_taxonomy().in_layer(rest[1]))
