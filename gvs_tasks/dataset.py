@@ -17,9 +17,9 @@ from pyarrow import parquet
 
 from gvs_tasks.errors import GVSError, unknown_name
 from gvs_tasks.schema import Item, load_items, load_pool
-from gvs_tasks.taxonomy import CONTENT, load_taxonomy
+from gvs_tasks.taxonomy import CANARY, CONTENT, LANGUAGES, load_taxonomy
 
-__all__ = ["CONFIGS", "HUB_ID", "digest", "load"]
+__all__ = ["CONFIGS", "HUB_ID", "UPSTREAM_CONFIGS", "UPSTREAM_FEATURES", "digest", "load"]
 
 #: Where the dataset will live on the Hub. Not published yet: pass a folder or leave it out.
 HUB_ID = "gvs-bench/gvs-bench"
@@ -33,17 +33,27 @@ _TEXT_FEATURES = Features(
     _SHARED
     | {"behaviour": _TEXT, "severity": Value("int64"), "technique": _TEXT, "norm_basis": _TEXT}
     | {"incidents": List(_TEXT), "reference": _TEXT, "reference_source": _TEXT}
-    | dict.fromkeys(("mirror_set", "prompt", "focus", "safe", "unsafe"), _TEXT)
+    | dict.fromkeys(("mirror_set", "prompt", "focus", "safe", "unsafe", "canary"), _TEXT)
 )
-_BENIGN_FEATURES = Features(_SHARED | {"prompt": _TEXT, "answer": _TEXT})
+_BENIGN_FEATURES = Features(_SHARED | dict.fromkeys(("prompt", "answer", "canary"), _TEXT))
 _TAXONOMY_FEATURES = Features(
     dict.fromkeys(("layer", "layer_en", "layer_zh", "category", "code"), _TEXT)
     | dict.fromkeys(("name_en", "name_zh", "definition_en", "definition_zh"), _TEXT)
-    | {"risks": _TERMS}
+    | {"risks": _TERMS, "severities": List(Value("int64"))}
 )
 _POOL_FEATURES = Features(
     dict.fromkeys(("id", "category", "lang", "kind", "prompt", "response"), _TEXT)
-    | {"unsafe": Value("int64"), "refusal": Value("int64")}
+    | {"unsafe": Value("int64"), "refusal": Value("int64"), "canary": _TEXT}
+)
+#: Rows of the published benchmark, which ``scripts/import_upstream.py`` writes.
+UPSTREAM_FEATURES = Features(
+    dict.fromkeys(("id", "lang", "modality", "layer", "category", "prompt", "focus"), _TEXT)
+    | {"attachment": _TEXT, "needs_image": Value("bool")}
+)
+UPSTREAM_CONFIGS = tuple(
+    f"upstream_{modality}_{lang}"
+    for modality in ("text", "image", "video", "audio")
+    for lang in LANGUAGES
 )
 
 
@@ -72,12 +82,17 @@ def _text_row(item: Item, lang: str) -> dict[str, Any]:
         "focus": text.focus,
         "safe": text.safe,
         "unsafe": text.unsafe,
+        "canary": CANARY,
     }
 
 
 def _benign_row(item: Item, lang: str) -> dict[str, Any]:
     text = item.text(lang)
-    return _shared(item, lang) | {"prompt": text.benign_prompt, "answer": text.benign_answer}
+    return _shared(item, lang) | {
+        "prompt": text.benign_prompt,
+        "answer": text.benign_answer,
+        "canary": CANARY,
+    }
 
 
 def _taxonomy_rows() -> list[dict[str, Any]]:
@@ -95,6 +110,7 @@ def _taxonomy_rows() -> list[dict[str, Any]]:
             "definition_en": category.definition.en,
             "definition_zh": category.definition.zh,
             "risks": [risk.model_dump() for risk in category.risks],
+            "severities": list(category.severities),
         }
         for category in taxonomy.categories
     ]
@@ -106,7 +122,14 @@ def _pool_rows() -> list[dict[str, Any]]:
             "The judge pool is not part of the installed package; "
             "load it from a checkout or from a built dataset folder."
         )
-    return [exchange.model_dump() for exchange in load_pool()]
+    return [exchange.model_dump() | {"canary": CANARY} for exchange in load_pool()]
+
+
+def _no_upstream_rows() -> list[dict[str, Any]]:
+    raise GVSError(
+        "The rows of the published benchmark are not part of this package. Write them with "
+        "'python scripts/import_upstream.py CHECKOUT OUT' and pass gvs_dataset=OUT."
+    )
 
 
 _BUILDERS: dict[str, tuple[Features, Callable[[], list[dict[str, Any]]]]] = {
@@ -124,18 +147,21 @@ def load(config: str, source: str | None = None, revision: str | None = None) ->
     """Load one config; the three sources give identical rows.
 
     Args:
-        config: One of `CONFIGS`.
-        source: None for the bundled content, a folder written by ``scripts/build_dataset.py``,
-            or a Hub id ("org/name").
+        config: One of `CONFIGS`, or of `UPSTREAM_CONFIGS`, which are not bundled.
+        source: None for the bundled content, a folder written by ``scripts/build_dataset.py``
+            or ``scripts/import_upstream.py``, or a Hub id ("org/name").
         revision: Branch, tag or commit of a Hub dataset.
 
     Raises:
         GVSError: When the config is unknown, the source cannot be read, or its rows do not
             have the columns of this version.
     """
-    if config not in _BUILDERS:
-        raise unknown_name("dataset config", config, CONFIGS)
-    features, build = _BUILDERS[config]
+    if config in UPSTREAM_CONFIGS:
+        features, build = UPSTREAM_FEATURES, _no_upstream_rows
+    elif config in _BUILDERS:
+        features, build = _BUILDERS[config]
+    else:
+        raise unknown_name("dataset config", config, (*CONFIGS, *UPSTREAM_CONFIGS))
     if source is None:
         return Dataset.from_list(build(), features=features)
     return _checked(_read(config, source, revision), features, f"{source} ({config})")

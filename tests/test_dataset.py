@@ -9,6 +9,7 @@ from datasets import Dataset, load_dataset
 from gvs_tasks.dataset import CONFIGS, digest, load
 from gvs_tasks.errors import GVSError
 from gvs_tasks.schema import load_items
+from gvs_tasks.taxonomy import CANARY
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,9 +67,18 @@ class TestCard:
         assert {task["config"] for task in tasks} <= set(CONFIGS)
 
     def test_the_counts_are_those_of_the_data(self):
+        command = [sys.executable, ROOT / "scripts/generate_card.py", "--check"]
+        subprocess.run(command, check=True)
         text = (ROOT / "dataset_card/README.md").read_text()
         for config in CONFIGS:
             assert f"| `{config}` | {len(load(config))} |" in text
+        assert f"{len(load_items())} items in two languages" in text
+
+    def test_the_canary_stands_in_card_and_rows(self):
+        assert CANARY in " ".join((ROOT / "dataset_card/README.md").read_text().split())
+        for config in CONFIGS:
+            if config != "taxonomy":
+                assert set(load(config)["canary"]) == {CANARY}
 
 
 class TestBadSources:
