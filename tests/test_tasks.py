@@ -60,8 +60,9 @@ def test_leaf(manager, name):
     assert task.config.dataset_name == f"{TRACKS[track]}_{lang}"
     assert task.doc_to_text(docs[0]) == docs[0]["prompt"]
     assert task.VERSION == 1.0
-    kwargs = task.config.generation_kwargs
-    assert track == "gvs_mc" or kwargs == {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 512}
+    greedy = {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 512}
+    if track != "gvs_mc":
+        assert task.config.generation_kwargs == greedy
 
 
 @pytest.mark.parametrize("name", GROUPS)
