@@ -6,6 +6,8 @@ import time
 import pytest
 
 from gvs_tasks import __version__, tasks_path
+from gvs_tasks.gates import GATES, coverage
+from gvs_tasks.schema import load_items
 from gvs_tasks.taxonomy import CONTENT
 
 HEAVY = {"torch", "transformers", "datasets", "lm_eval", "numpy", "pydantic", "rich"}
@@ -77,6 +79,10 @@ def test_judges():
 def test_check_prints_what_is_there():
     output = gvs("check")
     assert "12 categories" in output and "task files: up to date" in output
+    assert all(f"{gate}: ok" in output for gate in GATES)
+    (row,) = [line for line in output.splitlines() if line.startswith("  bias ")]
+    (part,) = [part for part in coverage(load_items()) if part.category.slug == "bias"]
+    assert row.split()[1:4] == [str(part.items), str(part.situations), str(len(part.risks))]
 
 
 @pytest.fixture
@@ -95,6 +101,8 @@ def copied(tmp_path):
         ("content/taxonomy.yaml", "layer: baseline", "layer: base", "no layer 'base'"),
         ("tasks/gvs/_gvs.yaml", "gvs_zh", "gvs_fr", "Run scripts/generate_tasks.py"),
         ("content/judge_pool/bias.yaml", "unsafe: 0", "unsafe: 1", "does not fit kind"),
+        ("content/items/bias.yaml", "id: BIA-002", "id: BIA-099", "BIA-002: missing"),
+        ("content/items/life_safety.yaml", "incidents: []", "mirror_set: alone", "no other member"),
     ],
 )
 def test_check_names_what_is_wrong(copied, path, old, new, message):

@@ -212,7 +212,7 @@ def test_killed_and_run_again_with_a_cache(tmp_path, generator_folder, judge_fol
     def command(out: Path) -> list[str]:
         more = ["--metadata", f"gvs_judge={judge_folder}", "--use_cache", tmp_path / "cache"]
         more += ["--batch_size", 1, "--output_path", out, "--log_samples"]
-        more += ["--gen_kwargs", "max_gen_toks=60"]
+        more += ["--gen_kwargs", "max_gen_toks=60", "--limit", 5]
         return ["run", *arguments(generator_folder, "gvs_en_integrity", *more)]
 
     process = start([sys.executable, "-m", "gvs_tasks", *command(tmp_path / "killed")])
@@ -243,7 +243,7 @@ def test_killed_and_run_again_with_a_cache(tmp_path, generator_folder, judge_fol
 
 
 def test_generate_first_and_judge_later(tmp_path, generator_folder, judge_folder):
-    cache = ["--use_cache", tmp_path / "cache"]
+    cache = ["--use_cache", tmp_path / "cache", "--limit", 5]
     first = [*cache, "--predict_only", "--output_path", tmp_path / "generated"]
     gvs("run", *arguments(generator_folder, "gvs_en_bias", *first))
     second = [*cache, "--metadata", f"gvs_judge={judge_folder}", "--output_path", tmp_path / "out"]
@@ -268,7 +268,7 @@ def cached(path: Path) -> int:
 class TestTwoProcesses:
     def run(self, out: Path, model: Path, judge: Path, **environ: str) -> str:
         more = ["--metadata", f"gvs_judge={judge}", "--output_path", out, "--log_samples"]
-        command = arguments(model, "gvs_en_baseline", *more)
+        command = arguments(model, "gvs_en_baseline", *more, "--limit", 5)
         command[command.index("hf")] = "hf-two-ranks"
         return finish(
             start(
@@ -287,7 +287,7 @@ class TestTwoProcesses:
         output = self.run(tmp_path / "two", generator_folder, judge_folder)
         assert "on rank 0" in output and "on rank 1" in output
         more = ["--metadata", f"gvs_judge={judge_folder}", "--output_path", tmp_path / "one"]
-        gvs("run", *arguments(generator_folder, "gvs_en_baseline", *more))
+        gvs("run", *arguments(generator_folder, "gvs_en_baseline", *more, "--limit", 5))
         two, one = (results(tmp_path / name) for name in ("two", "one"))
         for name, scores in one["results"].items():
             for key in ("gvs_score,tiny-judge", "coverage,tiny-judge"):
@@ -407,7 +407,7 @@ class TestOutputsOfTheWorstModel(InProcess):
     def test_what_cannot_be_judged_is_counted(self, judge_folder):
         answers = ["", "<think>never ends", None, "x" * 200_000, "\x00\x1b[31m \ud800"]
         metadata = {"gvs_judge": str(judge_folder), "gvs_judge_device": "cpu"}
-        run = self.run(answers, metadata)
+        run = self.run(answers, metadata, limit=5)
         assert run["results"]["gvs_en_bias"]["coverage,tiny-judge"] == pytest.approx(0.4)
         rows = run["samples"]["gvs_en_bias"]
         reasons = [Verdict.from_json(row["filtered_resps"][0]).unjudged for row in rows]
@@ -456,5 +456,6 @@ def test_more_processes_than_prompts():
 
     manager = TaskManager(include_path=str(tasks_path()), include_defaults=False)
     (task,) = manager.load(["gvs_en_bias"])["tasks"].values()
-    with pytest.raises(GVSError, match="at most 5 processes"):
-        task.build_all_requests(rank=7, world_size=8)
+    rows = len(list(task.test_docs()))
+    with pytest.raises(GVSError, match=f"at most {rows} processes"):
+        task.build_all_requests(rank=7, world_size=rows + 1)
