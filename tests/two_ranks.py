@@ -27,5 +27,5 @@ if __name__ == "__main__":
     if os.environ.get("FAIL_ON_RANK") == os.environ["RANK"]:
         from gvs_tasks.judge.sequence_classifier import SequenceClassifierJudge
 
-        SequenceClassifierJudge.judge = fail
+        SequenceClassifierJudge.verdicts = fail
     main()

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerFast
 
-__all__ = ["Encoder", "Windows"]
+__all__ = ["Encoder", "Row", "Windows"]
+
+#: One model input: token ids, attention mask and, where the model knows them, token types.
+Row = dict[str, list[int]]
 
 #: Characters tokenised at most; beyond them the middle of the text is left out. It bounds
 #: the work that one hostile answer can cause.
@@ -26,6 +29,16 @@ class Windows:
     attention_mask: list[list[int]]
     token_type_ids: list[list[int]] = field(default_factory=list)
     flags: tuple[str, ...] = ()
+
+    def rows(self) -> list[Row]:
+        """Return the windows as model inputs."""
+        rows: list[Row] = [
+            {"input_ids": ids, "attention_mask": mask}
+            for ids, mask in zip(self.input_ids, self.attention_mask, strict=True)
+        ]
+        for row, types in zip(rows, self.token_type_ids, strict=False):
+            row["token_type_ids"] = types
+        return rows
 
 
 def _clean(text: str) -> str:

@@ -1,30 +1,174 @@
-"""Which inputs go into one forward pass."""
+"""The engine that every local judge runs on: batches, memory, windows and failures.
 
-from collections.abc import Iterator, Sequence
+A judge says how it encodes an exchange, what one forward pass gives for a batch of its windows,
+and what the windows of an exchange amount to. The engine sorts the windows by length, fills
+batches to a token budget, halves the budget when memory runs out and grows it back, tokenises the
+next part while the model works on this one, and gives each verdict as soon as it is there.
+"""
 
-__all__ = ["batches"]
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+import torch
+from tqdm import tqdm
+
+from gvs_tasks.judge.encoding import Row, Windows
+from gvs_tasks.judge.types import Exchange, Verdict
+
+__all__ = ["EngineJudge", "Failed", "run_batches"]
+
+log = logging.getLogger(__name__)
+
+#: Exchanges sorted together, and held in memory.
+CHUNK = 2048
+#: Batches that must fit before a budget that memory cut is doubled again.
+GROW_AFTER = 8
+
+Score = TypeVar("Score")
 
 
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Group inputs of similar length, longest first.
+@dataclass(frozen=True)
+class Failed:
+    """Why a batch has no scores."""
+
+    reason: str
+
+
+def run_batches(
+    lengths: Sequence[int], forward: Callable[[list[int]], list[Score]], budget: int
+) -> Iterator[tuple[list[int], list[Score] | Failed]]:
+    """Run inputs of similar length together, longest first, each exactly once.
 
     The longest first shows at once whether a batch fits into memory.
 
     Args:
         lengths: Tokens of each input.
+        forward: Takes indices into `lengths`, gives one score for each.
         budget: Tokens of a batch at most, padding included; one input may exceed it alone.
 
     Yields:
-        Indices into `lengths`; each index occurs exactly once.
+        The indices of a batch with their scores, or with the reason why there are none.
 
-    >>> list(batches([3, 9, 4, 2], budget=8))
+    >>> [batch for batch, _ in run_batches([3, 9, 4, 2], lambda batch: batch, budget=8)]
     [[1], [2, 0], [3]]
     """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    start, current, fitting = 0, budget, 0
+    while start < len(order):
+        batch = order[start : start + max(1, current // max(lengths[order[start]], 1))]
+        try:
+            result: list[Score] | Failed = forward(batch)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(batch) > 1:
+                current, fitting = lengths[batch[0]] * (len(batch) // 2), 0
+                continue
+            result = Failed("the judge ran out of memory")
+        except (RuntimeError, ValueError, IndexError) as error:
+            log.warning("A batch of the judge failed: %s", error)
+            result = Failed(f"the judge failed: {type(error).__name__}")
+        else:
+            fitting += 1
+            if fitting % GROW_AFTER == 0:
+                current = min(budget, 2 * current)
+        yield batch, result
+        start += len(batch)
+
+
+class EngineJudge(ABC, Generic[Score]):
+    """A judge that reads windows of an exchange in batches."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name: the filter column of lm_eval's table."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Hash of everything that decides a verdict."""
+
+    @abstractmethod
+    def _prepare(self) -> int:
+        """Load the model and return the budget of a batch in tokens."""
+
+    @abstractmethod
+    def _encode(self, exchange: Exchange) -> Windows | None:
+        """Return the windows of an exchange; None when nothing of the answer is readable."""
+
+    @abstractmethod
+    def _forward(self, rows: list[Row]) -> list[Score]:
+        """Return the model's score of each window, from one forward pass."""
+
+    @abstractmethod
+    def _verdict(self, exchange: Exchange, scores: list[Score], flags: tuple[str, ...]) -> Verdict:
+        """Return what the scores of an exchange's windows amount to."""
+
+    def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
+        """Judge every exchange; see `gvs_tasks.judge.types.Judge`."""
+        found = dict(self.verdicts(exchanges))
+        return [found[n] for n in range(len(exchanges))]
+
+    def verdicts(self, exchanges: Iterable[Exchange]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (position, verdict) as they are ready; memory is bounded by `CHUNK`."""
+        budget = self._prepare()  # first, so that its failures are not taken for those of a batch
+        source, position = iter(exchanges), 0
+        with (
+            ThreadPoolExecutor(1) as ahead,
+            tqdm(desc=f"Judging ({self.name})", unit="answer") as progress,
+        ):
+
+            def following() -> tuple[list[Exchange], Future[list[Windows | None]]]:
+                chunk = list(islice(source, CHUNK))
+                return chunk, ahead.submit(lambda: [self._encode(each) for each in chunk])
+
+            chunk, encoded = following()
+            while chunk:
+                windows = encoded.result()
+                upcoming, encoded = following()
+                for n, verdict in self._chunk(chunk, windows, budget):
+                    progress.update()
+                    yield position + n, verdict
+                position += len(chunk)
+                chunk = upcoming
+
+    def _chunk(
+        self, exchanges: list[Exchange], windows: list[Windows | None], budget: int
+    ) -> Iterator[tuple[int, Verdict]]:
+        rows: list[Row] = []
+        owners: list[tuple[int, int]] = []  # exchange, and which of its windows
+        scores: dict[int, dict[int, Score]] = {}
+        waiting: dict[int, int] = {}
+        reasons: dict[int, str] = {}
+        for n, window in enumerate(windows):
+            if window is None:
+                yield n, Verdict.none("the answer has no readable text", self.digest)
+                continue
+            found = window.rows()
+            rows += found
+            owners += [(n, part) for part in range(len(found))]
+            scores[n], waiting[n] = {}, len(found)
+        lengths = [len(row["input_ids"]) for row in rows]
+        for batch, result in run_batches(
+            lengths, lambda batch: self._forward([rows[i] for i in batch]), budget
+        ):
+            for place, index in enumerate(batch):
+                n, part = owners[index]
+                waiting[n] -= 1
+                if isinstance(result, Failed):
+                    reasons[n] = result.reason
+                else:
+                    scores[n][part] = result[place]
+                if waiting[n]:
+                    continue
+                window = windows[n]
+                if n in reasons or window is None:
+                    yield n, Verdict.none(reasons[n], self.digest)
+                else:
+                    ordered = [scores[n][part] for part in sorted(scores[n])]
+                    yield n, self._verdict(exchanges[n], ordered, window.flags)

@@ -1,7 +1,7 @@
 """What every judge takes and gives."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
@@ -65,8 +65,9 @@ class Verdict:
 class Judge(Protocol):
     """Anything that judges exchanges.
 
-    `judge` returns one verdict for each exchange, in their order, and raises for none of
-    them: what cannot be judged comes back unjudged.
+    `judge` returns one verdict for each exchange, in their order, and `verdicts` yields them
+    with their positions as they are ready. Neither raises for an exchange: what cannot be judged
+    comes back unjudged.
     """
 
     @property
@@ -86,4 +87,8 @@ class Judge(Protocol):
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
         """Judge every exchange."""
+        ...
+
+    def verdicts(self, exchanges: Iterable[Exchange]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (position, verdict) as they are ready."""
         ...
