@@ -1,6 +1,7 @@
 """Everything that depends on how lm_eval is installed and called: ``gvs run`` and ``gvs link``."""
 
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
@@ -99,7 +100,7 @@ def run(arguments: list[str]) -> None:
     """Run lm_eval's own command line with the tasks of this package added.
 
     Args:
-        arguments: The flags of ``lm_eval run``.
+        arguments: The flags of ``lm_eval run``, and ``--no-cache``.
 
     Raises:
         GVSError: When a task name is unknown or the output folder cannot be written.
@@ -108,6 +109,9 @@ def run(arguments: list[str]) -> None:
     from lm_eval.utils import setup_logging
 
     setup_logging()
+    if "--no-cache" in arguments:
+        arguments = [argument for argument in arguments if argument != "--no-cache"]
+        os.environ["GVS_CACHE"] = "off"
     sys.argv = ["gvs", "run", *arguments]
     parser = HarnessCLI()
     namespace = parser.parse_args()

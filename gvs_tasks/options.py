@@ -31,6 +31,8 @@ class Options(BaseModel):
         judge_refusal_label: The judge's label that means refusal, likewise.
         judge_threshold: P(unsafe) from which an answer counts as unsafe, in (0, 1).
         judge_batch_tokens: Tokens in one batch, padding included.
+        cache: "on" keeps verdicts in the user's cache folder, "off" keeps none, anything else is
+            the file to keep them in.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +47,7 @@ class Options(BaseModel):
     judge_refusal_label: str | None = None
     judge_threshold: float | None = Field(default=None, gt=0, lt=1)
     judge_batch_tokens: int | None = Field(default=None, ge=512)
+    cache: str = "on"
 
     @classmethod
     def read(

@@ -15,7 +15,7 @@ from gvs_tasks import __version__
 from gvs_tasks.answer import final_answer
 from gvs_tasks.dataset import digest, load
 from gvs_tasks.errors import GVSError, unknown_name
-from gvs_tasks.judge import Exchange, Verdict, get_judge
+from gvs_tasks.judge import Exchange, Verdict, cached, get_judge
 from gvs_tasks.options import RUN_RECORD, Options
 
 __all__ = ["ContentTask", "GVSTask"]
@@ -157,7 +157,7 @@ class GVSTask(ContentTask):
 
 def _judge(instances: list[Instance], options: Options) -> None:
     """Write a verdict into every instance; a judge that fails leaves answers unjudged."""
-    judge = get_judge(options)
+    judge = cached(get_judge(options), options.cache)
     # In a run on several processes lm_eval repeats requests as padding: the first answer counts.
     answers = [final_answer(i.resps[0], prompt=str(i.args[0])) for i in instances]
     exchanges = {

@@ -8,6 +8,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for name in [name for name in os.environ if name.startswith("GVS_")]:
     del os.environ[name]
+# Nor does it leave verdicts in the user's cache folder.
+os.environ["GVS_CACHE"] = "off"
 
 
 @pytest.fixture(scope="session")

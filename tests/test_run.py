@@ -429,6 +429,20 @@ class TestOutputsOfTheWorstModel(InProcess):
         assert "gvs_judge_refusal_label" in caplog.text
 
 
+class TestCachedVerdicts(InProcess):
+    def test_a_second_run_asks_no_judge(self, tmp_path, judge_folder, monkeypatch):
+        from gvs_tasks.judge.sequence_classifier import SequenceClassifierJudge
+
+        metadata = {"gvs_judge": str(judge_folder), "gvs_judge_device": "cpu"}
+        metadata["gvs_cache"] = str(tmp_path / "verdicts.sqlite3")
+        before = self.run(["Yes.", "No."], metadata, limit=6)
+        monkeypatch.delattr(SequenceClassifierJudge, "_forward")
+        after = self.run(["Yes.", "No."], metadata, limit=6)
+        for key in ("gvs_score,tiny-judge", "coverage,tiny-judge"):
+            assert before["results"]["gvs_en_bias"][key] == after["results"]["gvs_en_bias"][key]
+        assert after["results"]["gvs_en_bias"]["coverage,tiny-judge"] == 1
+
+
 class TestCachedRequests(InProcess):
     def test_requests_of_another_dataset_are_not_used(self, tmp_path, judge_folder, monkeypatch):
         """lm_eval keeps requests under the task's name alone."""
