@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -85,6 +86,30 @@ def judges() -> None:
         "\nAny text classifier with safetensors weights works too, from a folder or the Hub:\n"
         "  --metadata gvs_judge=ORG/NAME gvs_judge_revision=COMMIT gvs_judge_unsafe_label=LABEL"
     )
+
+
+@app.command()
+def judge(
+    source: Annotated[Path, typer.Argument(metavar="IN.jsonl", help="prompt and response a line")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.jsonl")],
+    name: Annotated[
+        str | None, typer.Option("--judge", help="Bundled name, folder or Hub id.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no verdicts.")] = False,
+) -> None:
+    """Judge a file of prompts and answers: each line comes back with its verdict.
+
+    Other options are taken from the environment (GVS_JUDGE_DEVICE, ...).
+    """
+    from gvs_tasks.judge import cached, get_judge
+    from gvs_tasks.judge.files import judge_file
+    from gvs_tasks.options import Options
+
+    chosen = {"gvs_judge": name} | ({"gvs_cache": "off"} if no_cache else {})
+    options = Options.read({key: value for key, value in chosen.items() if value})
+    counts = judge_file(source, output, cached(get_judge(options), options.cache))
+    found = ", ".join(f"{counts[label]} {label}" for label in ("safe", "unsafe", "unjudged"))
+    typer.echo(f"{counts.total()} answers: {found}; written to {output}")
 
 
 @app.command()

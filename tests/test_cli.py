@@ -65,7 +65,9 @@ def test_version_and_path():
 
 def test_help_lists_every_command():
     listed = gvs("--help")
-    assert all(f"  {name} " in listed for name in ("run", "path", "link", "judges", "check"))
+    assert all(
+        f"  {name} " in listed for name in ("run", "path", "link", "judge", "judges", "check")
+    )
 
 
 def test_run_shows_the_flags_of_lm_eval():
