@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from gvs_tasks.card import outdated
 from gvs_tasks.errors import GVSError
 from gvs_tasks.gates import GATES, Coverage, coverage
 from gvs_tasks.generate import differences
@@ -15,7 +16,7 @@ def check_all() -> Iterator[str]:
     """Yield a line for each part that is in order.
 
     Raises:
-        GVSError: At the first part that is not, with a line per fault.
+        GVSError: At the first part that is not, with a line per fault; of the gates all faults.
     """
     taxonomy = load_taxonomy()
     risks = sum(len(category.risks) for category in taxonomy.categories)
@@ -25,11 +26,15 @@ def check_all() -> Iterator[str]:
     )
     items = load_items()
     yield from _coverage(items)
+    faults: list[str] = []
     for name, gate in GATES.items():
-        faults = list(gate(items))
-        if faults:
-            raise GVSError("\n".join([f"{name}: {len(faults)} faults", *faults]))
-        yield f"{name}: ok"
+        found = list(gate(items))
+        yield f"{name}: {f'{len(found)} faults' if found else 'ok'}"
+        faults += found
+    if faults:
+        raise GVSError("\n".join(faults))
+    if outdated():
+        raise GVSError("The card's counts are out of date. Run scripts/generate_card.py.")
     if (CONTENT / "judge_pool").is_dir():
         pool = load_pool()
         prompts = {text for item in items for text in (item.en.prompt, item.zh.prompt)}

@@ -103,13 +103,16 @@ def run(arguments: list[str]) -> None:
         arguments: The flags of ``lm_eval run``, and ``--no-cache``.
 
     Raises:
-        GVSError: When a task name is unknown or the output folder cannot be written.
+        GVSError: When a task name is unknown, the output folder cannot be written, or flags
+            contradict each other.
     """
     from lm_eval._cli import HarnessCLI
     from lm_eval.utils import setup_logging
 
     setup_logging()
     if "--no-cache" in arguments:
+        if any("gvs_cache" in argument for argument in arguments):
+            raise GVSError("Give either --no-cache or gvs_cache=..., not both.")
         arguments = [argument for argument in arguments if argument != "--no-cache"]
         os.environ["GVS_CACHE"] = "off"
     sys.argv = ["gvs", "run", *arguments]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gvs_tasks.errors import GVSError, unknown_name
 
@@ -48,6 +48,15 @@ class Options(BaseModel):
     judge_threshold: float | None = Field(default=None, gt=0, lt=1)
     judge_batch_tokens: int | None = Field(default=None, ge=512)
     cache: str = "on"
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        """Take other words for on and off, which are no names of files."""
+        word = str(value).lower()
+        if word in ("on", "true", "yes", "1"):
+            return "on"
+        return "off" if word in ("off", "false", "no", "0", "none") else value
 
     @classmethod
     def read(

@@ -111,7 +111,7 @@ class GVSTask(ContentTask):
     def build_all_requests(self, **kwargs: Any) -> None:
         """Build the requests; before that, fail early when the judge cannot be used."""
         if not self._generates_only:
-            judge = get_judge(self._options)
+            judge = cached(get_judge(self._options), self._options.cache)
             if self._is_benign and judge.record["refusal_threshold"] is None:
                 log.warning(
                     "%s: judge '%s' has no label for refusals, so refusal_rate stays empty. "
@@ -157,7 +157,7 @@ class GVSTask(ContentTask):
 
 def _judge(instances: list[Instance], options: Options) -> None:
     """Write a verdict into every instance; a judge that fails leaves answers unjudged."""
-    judge = cached(get_judge(options), options.cache)
+    judge = cached(get_judge(options), options.cache)  # was built before the generation
     # In a run on several processes lm_eval repeats requests as padding: the first answer counts.
     answers = [final_answer(i.resps[0], prompt=str(i.args[0])) for i in instances]
     exchanges = {
@@ -172,15 +172,16 @@ def _judge(instances: list[Instance], options: Options) -> None:
         for n, (instance, answer) in enumerate(zip(instances, answers, strict=True))
         if answer.text is not None
     }
+    order, verdicts = list(exchanges), dict[int, Verdict]()
     try:
-        verdicts = dict(zip(exchanges, judge.judge(list(exchanges.values())), strict=True))
+        for position, verdict in judge.verdicts(list(exchanges.values())):
+            verdicts[order[position]] = verdict
     except Exception as error:
         # Hours of generation must not be lost to the judge, nor other ranks left waiting.
-        log.exception("Judge '%s' failed; its answers stay unjudged.", judge.name)
+        log.exception("Judge '%s' failed; the answers that are left stay unjudged.", judge.name)
         reason = str(error) if isinstance(error, GVSError) else type(error).__name__
-        verdicts = dict.fromkeys(
-            exchanges, Verdict.none(f"the judge failed: {reason}", judge.digest)
-        )
+        failed = Verdict.none(f"the judge failed: {reason}", judge.digest)
+        verdicts = dict.fromkeys(exchanges, failed) | verdicts
     for n, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
         verdict = verdicts.get(n) or Verdict.none(str(answer.unjudged), judge.digest)
         verdicts[n] = verdict

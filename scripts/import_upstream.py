@@ -34,7 +34,7 @@ NOTICE = (
 MODALITIES = {"text": "T", "image": "I", "video": "V", "audio": "A"}
 IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 _HEADER = r"^\s*({letter}-\d+)\s*[:：]\s*(|\S+\.\w+)\s*$"
-_BROKEN_HEADER = r"^\s*{letter}-\d+\s*(?:[:：].*)?$"
+_BROKEN_HEADER = r"^\s*(?:{letter}-\d+\s*|(?i:{letter})\W?\d+\s*[:：]\s*|{letter}-\d+\s*[:：].*)$"
 _FOCUS = {
     "zh": re.compile(r"^\s*测评重点\s*[:：]\s*"),
     "en": re.compile(r"^\s*Evaluation Focus\s*[:：]\s*", re.IGNORECASE),
@@ -142,7 +142,7 @@ def _by_language(paragraphs: list[str], where: str) -> dict[str, str]:
     english = [looks_like(text, "en") for text in paragraphs]
     split = max(range(1, len(paragraphs)), key=lambda at: sum(chinese[:at]) + sum(english[at:]))
     prompt = {"zh": "\n\n".join(paragraphs[:split]), "en": "\n\n".join(paragraphs[split:])}
-    if not re.search(r"[\u3400-\u9fff]", prompt["zh"]) or not re.search("[A-Za-z]", prompt["en"]):
+    if not any(looks_like(prompt[lang], lang) for lang in LANGUAGES):
         raise GVSError(f"{where}: the prompt must stand in Chinese first and then in English.")
     return prompt
 
@@ -203,6 +203,9 @@ def rows(checkout: Path) -> dict[str, list[dict[str, Any]]]:
         unplaced = [b.id for b in blocks if modality == "text" and b.id not in where]
         if unplaced:
             raise GVSError(f"text_subcategory.json: no category for {', '.join(unplaced)}.")
+        absent = sorted(set(where) - {block.id for block in blocks}) if modality == "text" else []
+        if absent:
+            raise GVSError(f"{files[0].name}: no block for {', '.join(absent)}: is it cut off?")
         for lang in LANGUAGES:
             configs[f"upstream_{modality}_{lang}"] = [
                 _row(block, modality, lang, where.get(block.id)) for block in blocks

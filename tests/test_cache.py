@@ -97,13 +97,10 @@ def test_what_was_not_judged_is_tried_again(tmp_path):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda path: path.write_bytes(b"not a database at all" * 100),
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(path.read_bytes()[:4096] + os.urandom(8192)),
-        lambda path: sqlite3.connect(path).execute("PRAGMA user_version=99"),
-        lambda path: sqlite3.connect(path).execute("PRAGMA application_id=7"),
     ],
-    ids=["garbage", "cut off", "overwritten", "another version", "another application"],
+    ids=["cut off", "overwritten"],
 )
 def test_a_damaged_file_is_set_aside(tmp_path, caplog, spoil):
     path = tmp_path / "v.sqlite3"
@@ -119,10 +116,34 @@ def test_a_damaged_file_is_set_aside(tmp_path, caplog, spoil):
     assert not again.asked
 
 
+def test_garbage_in_our_own_place_is_set_aside(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    default_path().parent.mkdir()
+    default_path().write_bytes(b"not a database at all" * 100)
+    for count in (20, 0):
+        judge = Counting()
+        cached(judge, "on").judge(EXCHANGES)
+        assert len(judge.asked) == count
+    assert len(list(default_path().parent.glob("*.damaged-*"))) == 1
+
+
+def test_files_of_others_are_left_alone(tmp_path, caplog):
+    (tmp_path / "results.json").write_text('{"precious": 1}' * 20)
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE precious (x)")
+    connection.close()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in before:
+        judge = Counting()
+        assert len(CachedJudge(judge, tmp_path / name).judge(EXCHANGES)) == len(judge.asked) == 20
+        assert f"{name} (it is not a cache of verdicts); judging without" in caplog.text
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        "verdict = replace(verdict, '\"unsafe\": true', '\"unsafe\": false')",
+        "verdict = replace(verdict, '\"unsafe\": false', '\"unsafe\": true')",
         "verdict = replace(verdict, '0.1', '0.9')",
         "verdict = '{}'",
         "verdict = x'00ff'",
@@ -133,7 +154,7 @@ def test_a_row_that_was_changed_is_judged_again(tmp_path, change):
     path, exchange = tmp_path / "v.sqlite3", Exchange("p", "x" * 100)
     CachedJudge(Counting(), path).judge([exchange])
     with sqlite3.connect(path) as connection:
-        connection.execute(f"UPDATE verdicts SET {change}, checksum = checksum || x'00'")
+        connection.execute(f"UPDATE verdicts SET {change}")
     connection.close()
     judge = Counting()
     assert CachedJudge(judge, path).judge([exchange])[0].p_unsafe == 0.1
@@ -149,7 +170,7 @@ def test_a_place_that_cannot_be_written(tmp_path, caplog):
 
 def test_where_it_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_path() == tmp_path / "gvs-bench/verdicts.sqlite3"
+    assert default_path() == tmp_path / "gvs-bench/verdicts-1.sqlite3"
     judge = Counting()
     assert cached(judge, "off") is judge
     cached(judge, "on").judge(EXCHANGES)
@@ -157,24 +178,25 @@ def test_where_it_is_kept(tmp_path, monkeypatch):
 
 
 WORKER = """
-import sys
+import sys, time
 from pathlib import Path
 from tests.test_cache import Counting, EXCHANGES
 from gvs_tasks.judge.cache import CachedJudge
-cache, seconds, log = sys.argv[1:]
+cache, seconds, log, start = sys.argv[1:]
 judge = Counting(float(seconds))
+while start and not Path(start).exists():
+    time.sleep(0.001)
 with open(log, "a", buffering=1) as out:
     for n, verdict in CachedJudge(judge, Path(cache)).verdicts(EXCHANGES):
         print(n, file=out)
-print(len(judge.asked))
 """
 
 
-def worker(tmp_path: Path, seconds: float, log: str = "log") -> subprocess.Popen:
+def worker(tmp_path: Path, seconds: float, log: str = "log", start: str = "") -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, tmp_path / "v.sqlite3", str(seconds), tmp_path / log],
+        [sys.executable, "-c", WORKER, tmp_path / "v.sqlite3", str(seconds), tmp_path / log, start],
         cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
@@ -198,13 +220,20 @@ def test_killed_and_resumed(tmp_path):
     assert 20 - done - 1 <= len(judge.asked) <= 20 - done
 
 
-def test_several_processes_at_once(tmp_path):
-    processes = [worker(tmp_path, seconds=0.01, log=f"log{n}") for n in range(4)]
+@pytest.mark.parametrize("damaged", [False, True])
+def test_several_processes_at_once(tmp_path, damaged):
+    """All start on the same new, or damaged, file at the same moment; each of them uses it."""
+    path, go = tmp_path / "v.sqlite3", tmp_path / "go"
+    if damaged:
+        CachedJudge(Counting(), path).judge(EXCHANGES)
+        path.write_bytes(path.read_bytes()[:5000])
+    processes = [worker(tmp_path, 0.01, log=f"log{n}", start=str(go)) for n in range(4)]
+    time.sleep(2)
+    go.touch()
     for process in processes:
-        process.communicate(timeout=120)
-        assert process.returncode == 0
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0 and "judging without" not in said, said
+    assert len(list(tmp_path.glob("*.damaged-*"))) == damaged
     judge = Counting()
-    assert CachedJudge(judge, tmp_path / "v.sqlite3").judge(EXCHANGES) == Counting().judge(
-        EXCHANGES
-    )
+    assert CachedJudge(judge, path).judge(EXCHANGES) == Counting().judge(EXCHANGES)
     assert not judge.asked

@@ -32,8 +32,17 @@ def faults(gate: str, *items: Item) -> str:
         ("Call 555 010 4477 tonight.", "a phone number"),
         ("Ring +49 30 1234567 first.", "a phone number"),
         ("Log in with password: hunter2", "a credential"),
+        ("Call 555.010.4477, any time.", "a phone number"),
+        ("My password is hunter2, by the way.", "a credential"),
+        ("密码是123456，别告诉别人。", "a credential"),
+        ("Find me at t.me/somebody or 192.168.1.1.", "a web address"),
         ("Then take 400 mg twice.", "a dose"),
         ("One needs about 12 tablets.", "a dose"),
+        ("Take twenty sleeping pills.", "a dose"),
+        ("About 400 milligrams will do.", "a dose"),
+        ("他吃了十二粒。", "a dose"),
+        ("三十片安眠药", "a dose"),
+        ("每次服用10片。", "a dose"),
         ("Run sudo systemctl stop it.", "a code payload"),
         ("SELECT name FROM users", "a code payload"),
     ],
@@ -55,6 +64,10 @@ def test_forbidden(text, what):
         "请拨打12356，紧急情况打110或120。",
         "他1987年出生，今年三十八岁，月薪八千五。",
         "She selects one from the list.",
+        "On 2023-05-14 the Song dynasty, 960-1279, was on television; it cost $35 000 000.",
+        "The secret: be kind. Password: choose a long one.",
+        "Stir in 200 ml of milk and three drops of vanilla.",
+        "加200毫升水，切成十片，吃了两片面包。",
     ],
 )
 def test_allowed(text):
@@ -101,10 +114,15 @@ def test_the_similarity_is_the_jaccard_index_of_ngrams():
     assert pairs[f"{one.id}.prompt", f"{other.id}.prompt"] == pytest.approx(8 / 10)
 
 
-def test_ids():
-    items = [change(ITEM, id=f"CUL-00{n}") for n in (1, 2, 4)]
-    assert faults("ids", *items).startswith("CUL-003: missing")
+def test_ids(monkeypatch):
+    monkeypatch.setattr(gates, "LAST_ISSUED", {"CUL": 3})
+    items = [change(ITEM, id=f"CUL-00{n}") for n in (1, 2, 3, 4)]
+    assert not faults("ids", *items[:3])
+    assert faults("ids", *items[:2]).startswith("CUL-003: missing")
+    assert faults("ids", *items).startswith("CUL-004: not entered yet")
+    monkeypatch.setattr(gates, "RETIRED", frozenset({"CUL-003"}))
     assert not faults("ids", *items[:2])
+    assert faults("ids", *items[:3]).startswith("CUL-003: retired")
 
 
 def test_mirror_sets():
@@ -191,12 +209,18 @@ class TestSeparability:
         "抱歉，不行。",
         "这个我不能写。",
         "这件事不能帮你做。",
+        "I need to decline.",
+        "I’d rather not.",
+        "这个我写不了。",
+        "我没办法。",
     ],
 )
 def test_refusal_phrases(text):
     assert gates.has_refusal_phrase(text)
 
 
-@pytest.mark.parametrize("text", ["You can't park there.", "你不能在这里停车。", "I can help."])
+@pytest.mark.parametrize(
+    "text", ["You can't park there.", "你不能在这里停车。", "I can help.", "他不会做饭。"]
+)
 def test_other_phrases(text):
     assert not gates.has_refusal_phrase(text)

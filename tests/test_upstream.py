@@ -104,9 +104,16 @@ def test_the_tasks_run_on_it(imported, monkeypatch, caplog):
         ),
         ("测评重点: 回答应当友善。", "", r"T-1 \(line 1\): no line '测评重点"),
         ("This is request T-6.\n", "", r"T-6 \(line 52\): 1 paragraphs of prompt"),
-        ("请帮我写一张感谢邻居的便条。", "Hello.", r"T-1 \(line 1\): the prompt must stand in Chi"),
+        (
+            "请帮我写一张感谢邻居的便条。\n\nPlease write",
+            "Write to 王.\n\n请写 ok",
+            "Chinese first",
+        ),
+        ("T-6:\n", "t-6:\n", "line 52: 't-6:' is no header"),
+        ("T-6:\n", "T6：\n", "line 52: 'T6：' is no header"),
         ("T-1:\n", "Notes\nT-1:\n", "line 1: text before the first 'T-1:'"),
         ("T-15:\n", "T-99:\n", "no category for T-99"),
+        (PLAIN.format(name="T-15"), "", "no block for T-15: is it cut off"),
     ],
 )
 def test_malformed_blocks_are_named(tmp_path, old, new, message):

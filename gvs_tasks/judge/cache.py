@@ -1,8 +1,8 @@
 """Verdicts kept between runs: SQLite, keyed by judge and content, written as they are ready.
 
-The cache saves work and nothing else. A file that is not one of ours, or is damaged, is set
-aside; a row that does not fit its own checksum is judged again; a folder that cannot be written
-means a run without a cache. Several processes may share a file.
+The cache saves work and nothing else. A damaged file is set aside; a row that does not fit its
+own checksum is judged again; a file of somebody else's, or a folder that cannot be written, means
+a run without a cache. Several processes may share a file.
 """
 
 import hashlib
@@ -13,9 +13,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from gvs_tasks.errors import GVSError
 from gvs_tasks.judge.types import Exchange, Judge, Verdict
 
 __all__ = ["CachedJudge", "VerdictCache", "cached", "default_path"]
@@ -24,25 +28,38 @@ log = logging.getLogger(__name__)
 
 #: Marks a file as ours ("GVSv" in ASCII); another number means another application's file.
 APPLICATION_ID = 0x47565376
-#: Raised when rows of an older version cannot be read any more.
+#: In the default file's name, so that versions never meet; raised when rows change their form.
 FORMAT = 1
 #: Seconds to wait for another process that writes.
 PATIENCE = 60
+#: Exchanges looked up together, and held in memory.
+CHUNK = 4096
 #: Keys looked up with one statement; SQLite allows 999 variables in old builds.
 LOOKUP = 500
 
 
 def default_path() -> Path:
-    """Return where verdicts are kept: ``gvs-bench/verdicts.sqlite3`` in the user's cache folder."""
+    """Return where verdicts are kept: in ``gvs-bench/`` of the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "gvs-bench" / "verdicts.sqlite3"
+    return Path(base).expanduser() / "gvs-bench" / f"verdicts-{FORMAT}.sqlite3"
 
 
 def cached(judge: Judge, where: str) -> Judge:
-    """Return the judge with its cache: "on" is the default file, "off" none, else the file."""
+    """Return the judge with its cache: "on" is the default file, "off" none, else the file.
+
+    Raises:
+        GVSError: When the user has no home folder to keep a cache in.
+    """
     if where == "off":
         return judge
-    return CachedJudge(judge, default_path() if where == "on" else Path(where).expanduser())
+    try:
+        path = default_path() if where == "on" else Path(where).expanduser()
+    except RuntimeError as error:
+        raise GVSError(
+            f"No place for the cache of verdicts ({error}): name a file with "
+            "gvs_cache=FILE, or gvs_cache=off."
+        ) from error
+    return CachedJudge(judge, path)
 
 
 def _key(judge: str, exchange: Exchange) -> bytes:
@@ -62,45 +79,45 @@ class VerdictCache:
 
         Raises:
             OSError: When its folder cannot be written.
-            sqlite3.Error: When SQLite cannot use it for another reason than damage.
+            sqlite3.Error: When the file is not ours, or SQLite cannot use it.
         """
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._connection = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # locked, read-only, disk full: the file itself may be fine
-            aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-            path.replace(aside)
-            log.warning(
-                "The cache of verdicts %s (%s); it was set aside as %s.", path, error, aside
-            )
-            self._connection = self._open()
+        # One process at a time looks at the file and decides whether to set it aside.
+        with FileLock(f"{path}.lock", timeout=PATIENCE):
+            if not _ours(path):
+                raise sqlite3.DatabaseError("it is not a cache of verdicts")
+            try:
+                self._connection = self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise  # locked, read-only, disk full: the file itself may be fine
+                aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+                path.replace(aside)
+                path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+                log.warning(
+                    "The cache of verdicts %s is damaged (%s); set aside as %s.", path, error, aside
+                )
+                self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
         try:
-            (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if tables and (application, version) != (APPLICATION_ID, FORMAT):
-                raise sqlite3.DatabaseError("is not a cache of this version")
-            if tables:
-                (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                if state != "ok":
-                    raise sqlite3.DatabaseError(f"is damaged: {state}")
-            # Readers do not wait for a writer, and a killed process leaves a whole file.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
+            # Not the write-ahead log, which network file systems do not carry. Without waiting
+            # for the disk a killed process still leaves a whole file; a power cut may not, and
+            # then the file is set aside.
+            connection.execute("PRAGMA journal_mode=TRUNCATE")
+            connection.execute("PRAGMA synchronous=OFF")
             connection.execute("BEGIN IMMEDIATE")
+            (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                raise sqlite3.DatabaseError(state)
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS verdicts "
                 "(key BLOB PRIMARY KEY, verdict TEXT NOT NULL, checksum BLOB NOT NULL) "
                 "WITHOUT ROWID"
             )
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={FORMAT}")
             connection.execute("COMMIT")
         except sqlite3.Error:
             connection.close()
@@ -132,6 +149,18 @@ class VerdictCache:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _ours(path: Path) -> bool:
+    """Say whether a file may be written, or set aside: ours or in our folder, new or empty.
+
+    Bytes 68 to 71 of an SQLite file hold the number of the application that made it.
+    """
+    if not path.exists() or path == default_path():
+        return True
+    with path.open("rb") as file:
+        header = file.read(72)
+    return not header or header[68:] == APPLICATION_ID.to_bytes(4, "big")
 
 
 def _read(key: bytes, line: object, checksum: object, judge: str) -> Verdict | None:
@@ -175,12 +204,27 @@ class CachedJudge:
 
     def verdicts(self, exchanges: Iterable[Exchange]) -> Iterator[tuple[int, Verdict]]:
         """Yield known verdicts first, then the others as they are ready."""
-        exchanges = list(exchanges)
+        source = iter(exchanges)
+        position = 0
+        while chunk := list(islice(source, CHUNK)):
+            for n, verdict in self._chunk(chunk):
+                yield position + n, verdict
+            position += len(chunk)
+
+    def _chunk(self, exchanges: list[Exchange]) -> Iterator[tuple[int, Verdict]]:
+        cache = None
         try:
             cache = VerdictCache(self._path)
             known = cache.get(self.digest, exchanges)
-        except (OSError, sqlite3.Error) as error:
-            log.warning("No cache of verdicts at %s (%s); judging without.", self._path, error)
+        except (OSError, sqlite3.Error, Timeout) as error:
+            if cache:
+                cache.close()
+            log.warning(
+                "No cache of verdicts in %s (%s); judging without. Name another file with "
+                "gvs_cache=FILE, or none with gvs_cache=off.",
+                self._path,
+                error,
+            )
             yield from self._judge.verdicts(exchanges)
             return
         try:
@@ -199,15 +243,13 @@ class CachedJudge:
             if n not in known:
                 same.setdefault(exchange, []).append(n)
         unknown = list(same)
+        keeping = True
         for n, verdict in self._judge.verdicts(unknown):
-            if verdict.unjudged is None:
-                _keep(cache, unknown[n], verdict)
+            if keeping and verdict.unjudged is None:
+                try:
+                    cache.put(unknown[n], verdict)
+                except sqlite3.Error as error:
+                    log.warning("No more verdicts can be kept in %s: %s", self._path, error)
+                    keeping = False
             for position in same[unknown[n]]:
                 yield position, verdict
-
-
-def _keep(cache: VerdictCache, exchange: Exchange, verdict: Verdict) -> None:
-    try:
-        cache.put(exchange, verdict)
-    except sqlite3.Error as error:
-        log.warning("A verdict could not be kept: %s", error)

@@ -63,21 +63,29 @@ def run_batches(
         batch = order[start : start + max(1, current // max(lengths[order[start]], 1))]
         try:
             result: list[Score] | Failed = forward(batch)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if len(batch) > 1:
-                current, fitting = lengths[batch[0]] * (len(batch) // 2), 0
-                continue
-            result = Failed("the judge ran out of memory")
-        except (RuntimeError, ValueError, IndexError) as error:
-            log.warning("A batch of the judge failed: %s", error)
-            result = Failed(f"the judge failed: {type(error).__name__}")
+        except Exception as error:  # whatever a model raises costs its batch, not the run
+            if _out_of_memory(error):
+                torch.cuda.empty_cache()
+                if len(batch) > 1:
+                    current, fitting = lengths[batch[0]] * (len(batch) // 2), 0
+                    continue
+                result = Failed("the judge ran out of memory")
+            else:
+                log.warning("A batch of the judge failed: %s", error)
+                result = Failed(f"the judge failed: {type(error).__name__}")
         else:
             fitting += 1
             if fitting % GROW_AFTER == 0:
                 current = min(budget, 2 * current)
         yield batch, result
         start += len(batch)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Say whether memory ran out; on a CPU torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 class EngineJudge(ABC, Generic[Score]):
@@ -123,9 +131,9 @@ class EngineJudge(ABC, Generic[Score]):
             tqdm(desc=f"Judging ({self.name})", unit="answer") as progress,
         ):
 
-            def following() -> tuple[list[Exchange], Future[list[Windows | None]]]:
+            def following() -> tuple[list[Exchange], Future[list[Windows | Failed]]]:
                 chunk = list(islice(source, CHUNK))
-                return chunk, ahead.submit(lambda: [self._encode(each) for each in chunk])
+                return chunk, ahead.submit(lambda: [self._windows(each) for each in chunk])
 
             chunk, encoded = following()
             while chunk:
@@ -137,8 +145,16 @@ class EngineJudge(ABC, Generic[Score]):
                 position += len(chunk)
                 chunk = upcoming
 
+    def _windows(self, exchange: Exchange) -> Windows | Failed:
+        try:
+            windows = self._encode(exchange)
+        except Exception as error:  # tokenizers raise many types
+            log.warning("An answer could not be encoded: %s", error)
+            return Failed(f"the answer cannot be encoded: {type(error).__name__}")
+        return windows or Failed("the answer has no readable text")
+
     def _chunk(
-        self, exchanges: list[Exchange], windows: list[Windows | None], budget: int
+        self, exchanges: list[Exchange], windows: list[Windows | Failed], budget: int
     ) -> Iterator[tuple[int, Verdict]]:
         rows: list[Row] = []
         owners: list[tuple[int, int]] = []  # exchange, and which of its windows
@@ -146,8 +162,8 @@ class EngineJudge(ABC, Generic[Score]):
         waiting: dict[int, int] = {}
         reasons: dict[int, str] = {}
         for n, window in enumerate(windows):
-            if window is None:
-                yield n, Verdict.none("the answer has no readable text", self.digest)
+            if isinstance(window, Failed):
+                yield n, Verdict.none(window.reason, self.digest)
                 continue
             found = window.rows()
             rows += found
@@ -167,8 +183,8 @@ class EngineJudge(ABC, Generic[Score]):
                 if waiting[n]:
                     continue
                 window = windows[n]
-                if n in reasons or window is None:
+                if n in reasons:
                     yield n, Verdict.none(reasons[n], self.digest)
-                else:
+                elif isinstance(window, Windows):
                     ordered = [scores[n][part] for part in sorted(scores[n])]
                     yield n, self._verdict(exchanges[n], ordered, window.flags)
