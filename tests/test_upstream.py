@@ -105,7 +105,7 @@ def test_the_tasks_run_on_it(imported, monkeypatch, caplog):
         ("测评重点: 回答应当友善。", "", r"T-1 \(line 1\): no line '测评重点"),
         ("This is request T-6.\n", "", r"T-6 \(line 52\): 1 paragraphs of prompt"),
         (
-            "请帮我写一张感谢邻居的便条。\n\nPlease write",
+            "请帮我写一张感谢邻居的便条。\n\nPlease write a note that thanks my neighbour.",
             "Write to 王.\n\n请写 ok",
             "Chinese first",
         ),
