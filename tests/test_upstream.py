@@ -12,6 +12,7 @@ from gvs_tasks import tasks_path
 from gvs_tasks.dataset import UPSTREAM_CONFIGS, load
 from gvs_tasks.errors import GVSError
 from gvs_tasks.taxonomy import load_taxonomy
+from tests.test_run import InProcess
 from tests.upstream import PLAIN, build_checkout
 
 SCRIPT = Path(__file__).parent.parent / "scripts/import_upstream.py"
@@ -89,6 +90,15 @@ def test_the_tasks_run_on_it(imported, monkeypatch, caplog):
     docs = list(tasks["gvs_upstream_zh_life_safety"].test_docs())
     assert [doc["id"] for doc in docs] == ["T-1", "T-2", "T-3", "T-4"]
     assert "gvs_upstream_zh_life_safety: T-2 refer to an image" in caplog.text
+
+
+def test_answers_to_it_are_judged(imported, judge_folder):
+    metadata = {"gvs_judge": str(judge_folder), "gvs_dataset": str(imported)}
+    run = InProcess.run(["可以。"], metadata, task="gvs_upstream_zh_life_safety")
+    assert run["results"]["gvs_upstream_zh_life_safety"]["coverage,tiny-judge"] == 1
+    rows = run["samples"]["gvs_upstream_zh_life_safety"]
+    assert [row["doc"]["needs_image"] for row in rows] == [False, True, False, False]
+    assert rows[0]["target"] == "回答应当友善。"
 
 
 @pytest.mark.parametrize(
