@@ -280,20 +280,27 @@ def similar_texts(items: Sequence[Item], lang: str) -> Iterator[tuple[str, str, 
     """Yield pairs of near-duplicate texts ("LIF-001.prompt", "LIF-009.safe", similarity).
 
     Similarity is the Jaccard index of the sets of character n-grams (8 in English, 4 in
-    Chinese), computed exactly for all pairs. Pairs within a mirror set are left out, and
-    within an item all but prompt and twin: its answers take up the prompt's words.
+    Chinese), computed for all pairs; n-grams are hashed to 24 bits, so that of a text's hundreds
+    hardly ever two meet. Pairs within a mirror set are left out, and within an item all but
+    prompt and twin: its answers take up the prompt's words.
     """
     import numpy as np
-    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.feature_extraction.text import HashingVectorizer
 
     texts = [
         (item, field, text) for item in items for field, text in item.text(lang) if field != "focus"
     ]
     size = _NGRAM[lang]
-    vectorizer = CountVectorizer(
-        analyzer="char", ngram_range=(size, size), binary=True, dtype=np.float32
+    vectorizer = HashingVectorizer(
+        analyzer="char",
+        ngram_range=(size, size),
+        binary=True,
+        norm=None,
+        alternate_sign=False,
+        n_features=2**24,
+        dtype=np.float32,
     )
-    grams = vectorizer.fit_transform(text for _, _, text in texts)
+    grams = vectorizer.transform(text for _, _, text in texts)
     sizes = np.asarray(grams.sum(axis=1)).ravel()
     shared = (grams @ grams.T).tocoo()
     similarities = shared.data / (sizes[shared.row] + sizes[shared.col] - shared.data)
