@@ -8,7 +8,7 @@ next part while the model works on this one, and gives each verdict as soon as i
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -124,11 +124,12 @@ class EngineJudge(ABC, Generic[Score]):
 
     def verdicts(self, exchanges: Iterable[Exchange]) -> Iterator[tuple[int, Verdict]]:
         """Yield (position, verdict) as they are ready; memory is bounded by `CHUNK`."""
+        total = len(exchanges) if isinstance(exchanges, Sized) else None
         budget = self._prepare()  # first, so that its failures are not taken for those of a batch
         source, position = iter(exchanges), 0
         with (
             ThreadPoolExecutor(1) as ahead,
-            tqdm(desc=f"Judging ({self.name})", unit="answer") as progress,
+            tqdm(desc=f"Judging ({self.name})", total=total, unit="answer") as progress,
         ):
 
             def following() -> tuple[list[Exchange], Future[list[Windows | Failed]]]:
