@@ -41,10 +41,11 @@ _NGRAM = {"en": 8, "zh": 4}
 #: Characters that a reader takes in first: about twelve words.
 _OPENING = {"en": 60, "zh": 20}
 #: The highest number ever given in each category. An id is never given to another item.
-LAST_ISSUED = dict.fromkeys(("LIF", "MIN", "VIO", "CYB", "FRA", "MIS", "COP", "SOC", "IDE"), 31) | {
+LAST_ISSUED = dict.fromkeys(("MIN", "VIO", "CYB", "FRA", "MIS", "COP", "SOC", "IDE"), 31) | {
+    "LIF": 33,
     "BIA": 33,
-    "CUL": 37,
-    "POL": 37,
+    "CUL": 39,
+    "POL": 39,
 }
 #: Ids of dropped items.
 RETIRED: frozenset[str] = frozenset()
