@@ -242,6 +242,7 @@ def test_killed_and_run_again_with_a_cache(tmp_path, generator_folder, judge_fol
             assert again[name][key] == close, (name, key)
 
 
+@pytest.mark.slow
 def test_generate_first_and_judge_later(tmp_path, generator_folder, judge_folder):
     cache = ["--use_cache", tmp_path / "cache", "--limit", 5]
     first = [*cache, "--predict_only", "--output_path", tmp_path / "generated"]
@@ -338,6 +339,7 @@ class TestBadInput:
 
 
 class TestLink:
+    @pytest.mark.slow
     def test_the_bare_command_works(self, link, tmp_path, generator_folder, judge_folder):
         assert "Linked" in gvs("link")  # again is no error
         lm_eval = [sys.executable, "-m", "lm_eval"]
