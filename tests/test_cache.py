@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gvs_tasks.errors import GVSError
 from gvs_tasks.judge import Exchange, Verdict, cached
 from gvs_tasks.judge.cache import CachedJudge, default_path
 
@@ -166,6 +167,19 @@ def test_a_place_that_cannot_be_written(tmp_path, caplog):
     judge = Counting()
     assert len(CachedJudge(judge, tmp_path / "file" / "v.sqlite3").judge(EXCHANGES)) == 20
     assert "judging without" in caplog.text
+
+
+def test_a_user_without_a_home_folder(tmp_path, monkeypatch):
+    def no_home(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    judge = Counting()
+    for _ in range(2):
+        CachedJudge(judge, tmp_path / "v.sqlite3").judge(EXCHANGES)
+        monkeypatch.setattr(Path, "expanduser", no_home)
+    assert len(judge.asked) == 20
+    with pytest.raises(GVSError, match="gvs_cache=off"):
+        cached(judge, "on")
 
 
 def test_where_it_is_kept(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from itertools import islice
 from pathlib import Path
@@ -156,8 +157,11 @@ def _ours(path: Path) -> bool:
 
     Bytes 68 to 71 of an SQLite file hold the number of the application that made it.
     """
-    if not path.exists() or path == default_path():
+    if not path.exists():
         return True
+    with suppress(RuntimeError):  # a user without a home folder has no default file
+        if path == default_path():
+            return True
     with path.open("rb") as file:
         header = file.read(72)
     return not header or header[68:] == APPLICATION_ID.to_bytes(4, "big")
