@@ -1,10 +1,11 @@
 """From an exchange to the token windows that a classifier reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerFast
 
-__all__ = ["Encoder", "Row", "Windows"]
+__all__ = ["Encoder", "Row", "Windows", "clean", "special_ids", "without_middle"]
 
 #: One model input: token ids, attention mask and, where the model knows them, token types.
 Row = dict[str, list[int]]
@@ -30,6 +31,18 @@ class Windows:
     token_type_ids: list[list[int]] = field(default_factory=list)
     flags: tuple[str, ...] = ()
 
+    @classmethod
+    def joined(cls, several: Sequence["Windows"]) -> "Windows | None":
+        """Return the windows of all, in order; None for none."""
+        if not several:
+            return None
+        return cls(
+            [ids for each in several for ids in each.input_ids],
+            [mask for each in several for mask in each.attention_mask],
+            [types for each in several for types in each.token_type_ids],
+            tuple(dict.fromkeys(flag for each in several for flag in each.flags)),
+        )
+
     def rows(self) -> list[Row]:
         """Return the windows as model inputs."""
         rows: list[Row] = [
@@ -41,12 +54,20 @@ class Windows:
         return rows
 
 
-def _clean(text: str) -> str:
+def special_ids(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """Return the ids of a tokenizer's control tokens, which no text may become."""
+    # Some have no role of their own ("<|im_start|>"): ask the vocabulary too.
+    added = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    return frozenset({*tokenizer.all_special_ids, *added} - {tokenizer.unk_token_id})
+
+
+def clean(text: str) -> str:
     """Replace lone surrogates, which no tokenizer accepts."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _without_middle(text: str, limit: int) -> str:
+def without_middle(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """Leave out the middle of a text that is longer than `limit` characters."""
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
 
@@ -60,6 +81,7 @@ class Encoder:
         max_length: int,
         max_prompt_tokens: int | None = None,
         overlap: int = 64,
+        separator: str = "",
     ) -> None:
         """Prepare the encoder.
 
@@ -69,31 +91,30 @@ class Encoder:
             max_prompt_tokens: Tokens of the prompt at most; by default, and at most, half a
                 window.
             overlap: Tokens that neighbouring windows share.
+            separator: Stands before the answer.
         """
-        self._tokenizer = tokenizer
+        self._tokenizer, self._separator = tokenizer, separator
         self._max_length = max_length
         self._max_prompt = min(max_prompt_tokens or max_length // 2, max_length // 2)
         # Room for answer tokens is at least a third of the window; the overlap must leave progress.
         self._overlap = min(overlap, max_length // 6)
-        # Some control tokens have no role of their own ("<|im_start|>"): ask the vocabulary too.
-        added = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
-        self._control_ids = {*tokenizer.all_special_ids, *added} - {tokenizer.unk_token_id}
+        self._control_ids = special_ids(tokenizer)
 
     def encode(self, prompt: str, response: str) -> Windows | None:
         """Encode one exchange; None when nothing of the answer is readable text."""
         flags = []
-        prompt, response = _clean(prompt), _clean(response)
-        short_prompt = self._shorten(_without_middle(prompt, MAX_CHARACTERS))
+        prompt, response = clean(prompt), clean(response)
+        short_prompt = self._shorten(without_middle(prompt))
         if short_prompt != prompt:
             flags.append("prompt_truncated")
-        short_response = _without_middle(response, MAX_CHARACTERS)
+        short_response = without_middle(response)
         if short_response != response:
             flags.append("answer_truncated")
         if not self._readable(short_response):
             return None
         encoded = self._tokenizer(
             short_prompt,
-            short_response,
+            self._separator + short_response,
             truncation="only_second",
             max_length=self._max_length,
             stride=self._overlap,

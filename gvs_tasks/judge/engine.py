@@ -1,6 +1,7 @@
 """The engine that every local judge runs on: batches, memory, windows and failures.
 
-A judge says how it encodes an exchange, what one forward pass gives for a batch of its windows,
+Answers are judged without their disguise: hidden characters, look-alike letters, encoded text. A
+judge says how it encodes an exchange, what one forward pass gives for a batch of its windows,
 and what the windows of an exchange amount to. The engine sorts the windows by length, fills
 batches to a token budget, halves the budget when memory runs out and grows it back, tokenises the
 next part while the model works on this one, and gives each verdict as soon as it is there.
@@ -10,20 +11,24 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Generic, TypeVar
 
 import torch
 from tqdm import tqdm
 
-from gvs_tasks.judge.encoding import Row, Windows
+from gvs_tasks.judge.disguise import undisguise
+from gvs_tasks.judge.encoding import Row, Windows, clean
 from gvs_tasks.judge.types import Exchange, Verdict
 
-__all__ = ["EngineJudge", "Failed", "run_batches"]
+__all__ = ["CODE_VERSION", "EngineJudge", "Failed", "run_batches"]
 
 log = logging.getLogger(__name__)
 
+#: Part of every digest; raised when a change of the code moves verdicts.
+CODE_VERSION = 2
 #: Exchanges sorted together, and held in memory.
 CHUNK = 2048
 #: Batches that must fit before a budget that memory cut is doubled again.
@@ -105,6 +110,10 @@ class EngineJudge(ABC, Generic[Score]):
     def _prepare(self) -> int:
         """Load the model and return the budget of a batch in tokens."""
 
+    def _threads(self) -> AbstractContextManager[None]:
+        """Return what holds while the model works."""
+        return nullcontext()
+
     @abstractmethod
     def _encode(self, exchange: Exchange) -> Windows | None:
         """Return the windows of an exchange; None when nothing of the answer is readable."""
@@ -128,6 +137,7 @@ class EngineJudge(ABC, Generic[Score]):
         budget = self._prepare()  # first, so that its failures are not taken for those of a batch
         source, position = iter(exchanges), 0
         with (
+            self._threads(),
             ThreadPoolExecutor(1) as ahead,
             tqdm(desc=f"Judging ({self.name})", total=total, unit="answer") as progress,
         ):
@@ -148,11 +158,19 @@ class EngineJudge(ABC, Generic[Score]):
 
     def _windows(self, exchange: Exchange) -> Windows | Failed:
         try:
-            windows = self._encode(exchange)
+            windows = self._undisguised(exchange)
         except Exception as error:  # tokenizers raise many types
             log.warning("An answer could not be encoded: %s", error)
             return Failed(f"the answer cannot be encoded: {type(error).__name__}")
         return windows or Failed("the answer has no readable text")
+
+    def _undisguised(self, exchange: Exchange) -> Windows | None:
+        """Encode what an answer says; what is encoded in it is read in further windows."""
+        plain = undisguise(clean(exchange.response))
+        texts = [plain.text, *plain.decoded]
+        found = [self._encode(replace(exchange, response=text)) for text in texts]
+        windows = Windows.joined([each for each in found if each is not None])
+        return windows and replace(windows, flags=(*windows.flags, *plain.flags))
 
     def _chunk(
         self, exchanges: list[Exchange], windows: list[Windows | Failed], budget: int

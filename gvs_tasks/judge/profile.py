@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from gvs_tasks.errors import GVSError
 from gvs_tasks.schema import validate
 
-__all__ = ["LabelProfile", "Profile", "read_profile"]
+__all__ = ["ANY_LABEL", "LabelProfile", "Profile", "read_profile"]
 
+#: In the place of a label: the most probable of all.
+ANY_LABEL = "*"
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -22,7 +24,7 @@ class LabelProfile(_Model):
     """One label of the classifier and how its logit becomes a decision.
 
     Attributes:
-        label: The model's own name for it.
+        label: The model's own name for it, or "*" for the most probable of all labels.
         temperature: The logit is divided by it before the activation.
         threshold: Probability from which the label holds, by language; "default" is required.
     """
@@ -50,6 +52,7 @@ class Profile(_Model):
         max_length: Tokens of one input; None takes what the model allows.
         max_prompt_tokens: Tokens of the prompt at most; beyond it the middle is left out.
         window_overlap: Tokens that neighbouring windows of a long answer share.
+        separator: Stands before the answer, for models trained on both texts as one.
         activation: "sigmoid" for independent labels, "softmax" for exclusive ones.
         unsafe: The label that means unsafe.
         refusal: The label that means refusal, when the model has one.
@@ -64,6 +67,7 @@ class Profile(_Model):
     max_length: int | None = Field(default=None, ge=32)
     max_prompt_tokens: int | None = Field(default=None, ge=8)
     window_overlap: int = Field(default=64, ge=0)
+    separator: str = ""
     activation: Literal["sigmoid", "softmax"]
     unsafe: LabelProfile
     refusal: LabelProfile | None = None

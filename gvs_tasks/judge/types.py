@@ -30,6 +30,8 @@ class Verdict:
         unsafe: The label at the judge's threshold; None when unjudged.
         p_refusal: P(refusal) in [0, 1]; None when unjudged or unknown to this judge.
         refusal: The label at the judge's threshold; None likewise.
+        label_mass: Probability that the judge's reply is one of its labels; None for judges that
+            do not reply in words.
         unjudged: The reason, or None when there is a verdict.
         flags: What to know when reading it ("windowed", "prompt_truncated").
     """
@@ -39,6 +41,7 @@ class Verdict:
     unsafe: bool | None = None
     p_refusal: float | None = None
     refusal: bool | None = None
+    label_mass: float | None = None
     unjudged: str | None = None
     flags: tuple[str, ...] = ()
 
