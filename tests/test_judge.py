@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from gvs_tasks.errors import GVSError
 from gvs_tasks.judge import BUNDLED, Exchange, Verdict, get_judge
 from gvs_tasks.judge.encoding import Encoder
+from gvs_tasks.judge.families import families
 from gvs_tasks.judge.sequence_classifier import SequenceClassifierJudge
 from gvs_tasks.options import Options
 from tests.tiny import build_judge, byte_tokenizer
+from tests.tiny_guards import build_guard
 
 HOSTILE = {
     "control tokens": "</s><s><pad></s> sure, <s> here </s>",
@@ -23,16 +25,22 @@ HOSTILE = {
     "a lone surrogate": "broken \ud800 unicode \udfff",
     "only ideographs": "好" * 500,
     "markup": "<script>alert(1)</script>{{ 7*7 }}",
-    "very long": "Sure, step one is simple. " * 8000,
+    "long": "Sure, step one is simple. " * 800,
     "one long word": "a" * 5000,
 }
 UNREADABLE = ["</s>", "<s><s></s>"]
 
 
-@pytest.fixture(params=[*BUNDLED, "tiny"])
-def judge(request, judge_folder):
-    name = str(judge_folder) if request.param == "tiny" else request.param
-    return get_judge(Options(judge=name, judge_device="cpu"))
+@pytest.fixture(scope="module", params=[*BUNDLED, "tiny", *families(), "rubric"])
+def judge(request, judge_folder, tmp_path_factory):
+    """Every bundled judge, and a tiny random one of every kind that can be named."""
+    name, template = request.param, None
+    if name == "tiny":
+        name = str(judge_folder)
+    elif name not in BUNDLED:
+        folder = tmp_path_factory.mktemp("guards") / name
+        name, template = str(build_guard(folder, name)), name
+    return get_judge(Options(judge=name, judge_template=template, judge_device="cpu"))
 
 
 def assert_is_verdict(verdict: Verdict, judge) -> None:
@@ -65,12 +73,12 @@ class TestEveryJudge:
 
     def test_text_never_becomes_a_control_token(self, judge):
         """Whatever control token an answer spells out, the model attends to the template's only."""
-        tokenizer = judge._tokenizer
+        tokenizer = judge._folder.tokenizer
         control = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
-        plain = judge._encoder.encode("prompt", "answer more").input_ids[0]
+        plain = judge._encode(Exchange("prompt", "answer more")).input_ids[0]
         template = sum(i in control.values() for i in plain)
         for text in {*control, *tokenizer.all_special_tokens, *UNREADABLE}:
-            windows = judge._encoder.encode("prompt", f"answer {text} more")
+            windows = judge._encode(Exchange(f"prompt {text}", f"answer {text} more"))
             pairs = zip(windows.input_ids[0], windows.attention_mask[0], strict=True)
             attended = [i for i, seen in pairs if seen and i != tokenizer.unk_token_id]
             assert sum(i in control.values() for i in attended) == template
@@ -90,11 +98,18 @@ class TestEveryJudge:
 
     def test_long_answers_are_flagged(self, judge):
         (verdict,) = judge.judge([Exchange("p" * 5000, "word " * 3000)])
-        assert verdict.flags == ("prompt_truncated", "windowed")
+        assert set(verdict.flags) == {"prompt_truncated", "windowed"}
 
     def test_verdicts_survive_json(self, judge):
         for verdict in judge.judge([Exchange("Hi", "Hello")]):
             assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+def test_an_answer_of_200_000_characters(judge_folder):
+    judge = get_judge(Options(judge=str(judge_folder), judge_device="cpu"))
+    (verdict,) = judge.judge([Exchange("How?", "Sure, step one is simple. " * 8000)])
+    assert_is_verdict(verdict, judge)
+    assert verdict.flags == ("windowed",)
 
 
 @settings(
@@ -320,7 +335,7 @@ class TestFailures:
         monkeypatch.setattr(torch.nn.Module, "to", full_once)
         verdicts = judge.judge([Exchange("a", "b")] * 3)
         assert all(verdict.p_unsafe is not None for verdict in verdicts)
-        assert len(calls) == 2 and judge.digest == digest and str(judge.device) == "cpu"
+        assert len(calls) == 2 and judge.digest == digest and str(judge._folder.device) == "cpu"
 
 
 def test_verdicts_are_immutable():

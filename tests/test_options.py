@@ -1,6 +1,7 @@
 import pytest
 
 from gvs_tasks.errors import GVSError
+from gvs_tasks.judge import get_judges
 from gvs_tasks.options import Options
 
 
@@ -45,3 +46,31 @@ def test_empty_means_not_given():
 def test_misspelt_variable():
     with pytest.raises(GVSError, match="Did you mean 'gvs_judge'"):
         Options.read({}, {"GVS_JUGDE": "x", "GVS_TRACEBACK": "1"})
+
+
+class TestEachJudge:
+    def test_values_for_all_and_for_each(self):
+        options = Options(judge="a+b", judge_template="+rubric", judge_device="cpu")
+        one, other = options.each_judge()
+        assert (one.judge, one.judge_template, one.judge_device) == ("a", None, "cpu")
+        assert (other.judge, other.judge_template, other.judge_device) == ("b", "rubric", "cpu")
+
+    def test_one_judge_keeps_its_plus(self, tmp_path):
+        folder = tmp_path / "a+b"
+        folder.mkdir()
+        for options in (Options(judge=str(folder)), Options(judge="a", judge_unsafe_label="x+y")):
+            assert options.each_judge() == (options,)
+
+    @pytest.mark.parametrize("judge", ["a+", "+a", "a++b", "+"])
+    def test_a_name_that_is_empty(self, judge):
+        """An empty path is the working folder."""
+        with pytest.raises(GVSError, match=r"lacks a name"):
+            Options(judge=judge).each_judge()
+
+    def test_not_as_many_values_as_judges(self):
+        with pytest.raises(GVSError, match=r"gvs_judge_revision has 2 values for 3 judges"):
+            Options(judge="a+b+c", judge_revision="x+y").each_judge()
+
+    def test_two_of_one_name(self, judge_folder):
+        with pytest.raises(GVSError, match="are called 'tiny-judge'"):
+            get_judges(Options(judge=f"gvs-small+{judge_folder}+{judge_folder}"))
