@@ -1,6 +1,7 @@
 """Everything that depends on how lm_eval is installed and called: ``gvs run`` and ``gvs link``."""
 
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from gvs_tasks import tasks_path
 from gvs_tasks.errors import GVSError, unknown_name
 
-__all__ = ["link", "linked", "run", "unlink"]
+__all__ = ["check_output", "link", "linked", "run", "unlink"]
 
 STUB_HEADER = "# Written by `gvs link`; `gvs link --undo` removes it.\n"
 
@@ -110,6 +111,7 @@ def run(arguments: list[str]) -> None:
     from lm_eval.utils import setup_logging
 
     setup_logging()
+    _log_beside_lm_eval()
     if "--no-cache" in arguments:
         if any("gvs_cache" in argument for argument in arguments):
             raise GVSError("Give either --no-cache or gvs_cache=..., not both.")
@@ -123,8 +125,17 @@ def run(arguments: list[str]) -> None:
     namespace.include_path = [*ours, *theirs]
     if not theirs:
         _check_tasks(_setting(namespace, "tasks"))
-    _check_output(_setting(namespace, "output_path"))
+    check_output(_setting(namespace, "output_path"))
     parser.execute(namespace)
+
+
+def _log_beside_lm_eval() -> None:
+    """Show our messages as lm_eval shows its own, which it keeps from the root logger."""
+    theirs, ours = logging.getLogger("lm_eval"), logging.getLogger("gvs_tasks")
+    ours.setLevel(theirs.level)
+    ours.propagate = theirs.propagate
+    for handler in theirs.handlers:
+        ours.addHandler(handler)
 
 
 def _setting(namespace: Namespace, name: str) -> list[str]:
@@ -146,8 +157,15 @@ def _check_tasks(tasks: list[str]) -> None:
             raise unknown_name("task", name, known)
 
 
-def _check_output(outputs: list[str]) -> None:
-    """Fail before anything is computed: lm_eval would only warn when it saves."""
+def check_output(outputs: list[str]) -> None:
+    """Fail before anything is computed: lm_eval would only warn when it saves.
+
+    Args:
+        outputs: Values of ``--output_path``: folders, or names of JSON files.
+
+    Raises:
+        GVSError: When a folder cannot be made or written.
+    """
     for output in outputs:
         path = Path(output)
         folder = path.parent if path.suffix == ".json" else path

@@ -12,10 +12,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from gvs_tasks import __version__
+from gvs_tasks.agreement import Agreement, agreements
 from gvs_tasks.answer import final_answer
 from gvs_tasks.dataset import digest, load
 from gvs_tasks.errors import GVSError, unknown_name
-from gvs_tasks.judge import Exchange, Verdict, cached, get_judge
+from gvs_tasks.judge import Exchange, Judge, Verdict, cached, get_judges
 from gvs_tasks.options import RUN_RECORD, Options
 
 __all__ = ["ContentTask", "GVSTask"]
@@ -111,22 +112,22 @@ class GVSTask(ContentTask):
     def build_all_requests(self, **kwargs: Any) -> None:
         """Build the requests; before that, fail early when the judge cannot be used."""
         if not self._generates_only:
-            judge = cached(get_judge(self._options), self._options.cache)
-            if self._is_benign and judge.record["refusal_threshold"] is None:
-                log.warning(
-                    "%s: judge '%s' has no label for refusals, so refusal_rate stays empty. "
-                    "Name one with gvs_judge_refusal_label or choose another judge.",
-                    self.config.task,
-                    judge.name,
-                )
+            for judge in _judges(self._options):
+                if self._is_benign and judge.record["refusal_threshold"] is None:
+                    log.warning(
+                        "%s: judge '%s' has no label for refusals, so refusal_rate stays empty. "
+                        "Name one with gvs_judge_refusal_label or choose another judge.",
+                        self.config.task,
+                        judge.name,
+                    )
             _WAITING.add(self)
         super().build_all_requests(**kwargs)
 
     def _run_record(self) -> dict[str, Any]:
         record = super()._run_record()
-        return (
-            record if self._generates_only else record | {"judge": get_judge(self._options).record}
-        )
+        if self._generates_only:
+            return record
+        return record | {"judges": [judge.record for judge in get_judges(self._options)]}
 
     def apply_filters(self) -> list[Instance] | None:
         """Judge the answers of every waiting task that shares this one's judge."""
@@ -142,8 +143,17 @@ class GVSTask(ContentTask):
             _WAITING.difference_update(group)
             # A set has no order; equal runs are to put equal batches before the judge.
             group.sort(key=lambda task: task.config.task)
-            _judge([instance for task in group for instance in task.instances], self._options)
+            instances = [instance for task in group for instance in task.instances]
+            found = {judge.name: _judge(instances, judge) for judge in _judges(self._options)}
+            for task in group:
+                task._record_agreement(agreements(found))
+            _log_agreement(agreements(found))
         return None
+
+    def _record_agreement(self, found: list[Agreement]) -> None:
+        """Record how far the judges agree on all answers of the run."""
+        if found:
+            self.config.metadata[RUN_RECORD]["agreement"] = [each.record for each in found]
 
     @property
     def _is_benign(self) -> bool:
@@ -155,9 +165,13 @@ class GVSTask(ContentTask):
         return "bypass" in self._metric_fn_list
 
 
-def _judge(instances: list[Instance], options: Options) -> None:
-    """Write a verdict into every instance; a judge that fails leaves answers unjudged."""
-    judge = cached(get_judge(options), options.cache)  # was built before the generation
+def _judges(options: Options) -> list[Judge]:
+    """Return the judges of a run with their cache; they were found before the generation."""
+    return [cached(judge, options.cache) for judge in get_judges(options)]
+
+
+def _judge(instances: list[Instance], judge: Judge) -> list[Verdict]:
+    """Write a judge's verdict into every instance; one that fails leaves answers unjudged."""
     # In a run on several processes lm_eval repeats requests as padding: the first answer counts.
     answers = [final_answer(i.resps[0], prompt=str(i.args[0])) for i in instances]
     exchanges = {
@@ -182,11 +196,27 @@ def _judge(instances: list[Instance], options: Options) -> None:
         reason = str(error) if isinstance(error, GVSError) else type(error).__name__
         failed = Verdict.none(f"the judge failed: {reason}", judge.digest)
         verdicts = dict.fromkeys(exchanges, failed) | verdicts
-    for n, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
-        verdict = verdicts.get(n) or Verdict.none(str(answer.unjudged), judge.digest)
-        verdicts[n] = verdict
+    every = [
+        verdicts.get(n) or Verdict.none(str(answer.unjudged), judge.digest)
+        for n, answer in enumerate(answers)
+    ]
+    for instance, verdict in zip(instances, every, strict=True):
         instance.filtered_resps[judge.name] = verdict.to_json()
-    _warn_of_gaps(list(verdicts.values()), judge.name)
+    _warn_of_gaps(every, judge.name)
+    return every
+
+
+def _log_agreement(found: list[Agreement]) -> None:
+    for each in found:
+        log.info(
+            "Judges '%s' and '%s' agree on %.1f%% of %d answers (Cohen's kappa %.2f, "
+            "Krippendorff's alpha %.2f).",
+            *each.judges,
+            100 * each.raw,
+            each.n,
+            each.kappa,
+            each.alpha,
+        )
 
 
 def _warn_of_gaps(verdicts: list[Verdict], judge: str) -> None:

@@ -132,7 +132,7 @@ class TestWholeRun:
         (row, *_) = samples(whole)[LEAVES[0]]
         for config in results(whole)["configs"].values():
             run = config["metadata"]["gvs_run"]
-            assert run["judge"]["digest"] == Verdict.from_json(row["filtered_resps"][0]).judge
+            assert run["judges"][0]["digest"] == Verdict.from_json(row["filtered_resps"][0]).judge
             assert run["dataset"]["source"] == "bundled"
             assert len(run["dataset"]["digest"]) == 16
 
@@ -475,3 +475,29 @@ def test_more_processes_than_prompts():
     rows = len(list(task.test_docs()))
     with pytest.raises(GVSError, match=f"at most {rows} processes"):
         task.build_all_requests(rank=7, world_size=rows + 1)
+
+
+def test_several_judges_in_one_run(tmp_path, generator_folder, judge_folder):
+    other = build_judge(tmp_path / "other-judge", hidden_act="relu")
+    more = ["--metadata", f"gvs_judge={judge_folder}+{other}", "--limit", 4, "--log_samples"]
+    tasks = "gvs_en_bias,gvs_zh_bias"
+    output = gvs("run", *arguments(generator_folder, tasks, *more, "--output_path", tmp_path))
+    assert "Judges 'tiny-judge' and 'other-judge' agree on" in output
+    for task in tasks.split(","):
+        found = results(tmp_path)["results"][task]
+        rows = samples(tmp_path)[task]
+        assert len(rows) == 8
+        for judge in ("tiny-judge", "other-judge"):
+            scores = [row["gvs_score"] for row in rows if row["filter"] == judge]
+            assert found[f"gvs_score,{judge}"] == pytest.approx(sum(scores) / 4)
+            assert f"|{judge}" in output
+    (run, same) = (c["metadata"]["gvs_run"] for c in results(tmp_path)["configs"].values())
+    assert [judge["name"] for judge in run["judges"]] == ["tiny-judge", "other-judge"]
+    assert run["agreement"] == same["agreement"]
+    (agreement,) = run["agreement"]
+    every = [row for task in samples(tmp_path).values() for row in task]
+    by_item = {}
+    for row in every:
+        by_item.setdefault((row["doc"]["lang"], row["doc_id"]), []).append(row["safe_rate"])
+    assert agreement["n"] == len(by_item) == 8
+    assert agreement["raw"] == pytest.approx(sum(a == b for a, b in by_item.values()) / 8)
