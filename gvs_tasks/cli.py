@@ -2,6 +2,7 @@
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -77,39 +78,118 @@ def link(
 
 @app.command()
 def judges() -> None:
-    """List the bundled judges and say how to use others."""
+    """List the judges that can be named, and say how to use others."""
     from gvs_tasks.judge import BUNDLED
+    from gvs_tasks.judge.families import families
 
+    typer.echo("Bundled:")
     for name, description in BUNDLED.items():
-        typer.echo(f"{name}  {description}")
+        typer.echo(f"  {name}: {description}")
+    typer.echo("\nGuards from the Hub, by template (gvs_judge=MODEL):")
+    for name, each in families().items():
+        gated = ", gated" if each.gated else ""
+        typer.echo(f"  {name}: {each.about} ({', '.join(each.languages)}; {each.licence}{gated})")
+        for model, revision in each.models.items():
+            typer.echo(f"    {model}@{revision[:12] if revision else 'newest'}")
     typer.echo(
-        "\nAny text classifier with safetensors weights works too, from a folder or the Hub:\n"
-        "  --metadata gvs_judge=ORG/NAME gvs_judge_revision=COMMIT gvs_judge_unsafe_label=LABEL"
+        "\nA guard in a folder:   gvs_judge=FOLDER gvs_judge_template=TEMPLATE\n"
+        "Any instruct model:    gvs_judge=ORG/NAME gvs_judge_template=rubric\n"
+        "Any text classifier:   gvs_judge=ORG/NAME gvs_judge_unsafe_label=LABEL\n"
+        "Several in one run:    gvs_judge=gvs-small+ORG/NAME"
     )
+
+
+class Engine(StrEnum):
+    """What `gvs judge` runs on."""
+
+    local = "local"
+    ray = "ray"
 
 
 @app.command()
 def judge(
-    source: Annotated[Path, typer.Argument(metavar="IN.jsonl", help="prompt and response a line")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.jsonl")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="IN.jsonl", help="prompt and response a line")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT", help="A file; for several files a folder."),
+    ],
     name: Annotated[
         str | None, typer.Option("--judge", help="Bundled name, folder or Hub id.")
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="This process, or the workers of Ray.")
+    ] = Engine.local,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ray's workers at most; by default one a GPU, or by cores."),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no verdicts.")] = False,
 ) -> None:
-    """Judge a file of prompts and answers: each line comes back with its verdict.
+    """Judge files of prompts and answers: each line comes back with its verdict.
 
-    Other options are taken from the environment (GVS_JUDGE_DEVICE, ...).
+    Other options are taken from the environment (GVS_JUDGE_DEVICE, ...). Ray runs on this
+    machine, or on the cluster that RAY_ADDRESS names, whose machines must see the same files.
     """
     from gvs_tasks.judge import cached, get_judge
-    from gvs_tasks.judge.files import judge_file
+    from gvs_tasks.judge.files import attempt, plan
+    from gvs_tasks.judge.ray_engine import judge_with_ray
     from gvs_tasks.options import Options
 
+    if workers and engine is Engine.local:
+        raise GVSError("--workers counts the workers of Ray: add --engine ray.")
     chosen = {"gvs_judge": name} | ({"gvs_cache": "off"} if no_cache else {})
     options = Options.read({key: value for key, value in chosen.items() if value})
-    counts = judge_file(source, output, cached(get_judge(options), options.cache))
-    found = ", ".join(f"{counts[label]} {label}" for label in ("safe", "unsafe", "unjudged"))
-    typer.echo(f"{counts.total()} answers: {found}; written to {output}")
+    found = get_judge(options)
+    jobs = plan(sources, output)
+    if engine is Engine.ray:
+        outcomes = judge_with_ray(jobs, options, workers)
+    else:
+        outcomes = (attempt(job, cached(found, options.cache)) for job in jobs)
+    failed = []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            failed.append(outcome.error)
+            continue
+        counts = outcome.counts
+        parts = ", ".join(f"{counts[label]} {label}" for label in ("safe", "unsafe", "unjudged"))
+        typer.echo(f"{counts.total()} answers: {parts}; written to {outcome.job.target}")
+    if failed and len(jobs) > 1:
+        failed.insert(0, f"{len(failed)} of {len(jobs)} files could not be judged:")
+    if failed:
+        raise GVSError("\n".join(failed))
+
+
+@app.command()
+def rejudge(
+    samples: Annotated[
+        list[Path],
+        typer.Argument(metavar="SAMPLES...", help="samples_*.jsonl of lm_eval, or folders of them"),
+    ],
+    name: Annotated[
+        str | None, typer.Option("--judge", help="Bundled name, folder or Hub id.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output_path", "-o", metavar="OUT", help="As of lm_eval; default: none."),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no verdicts.")] = False,
+) -> None:
+    """Judge saved answers (--log_samples, --predict_only) with another judge.
+
+    Nothing is generated. Every run that is found is judged by itself, and gives results and
+    samples in the files that lm_eval writes. Other options are taken from the environment
+    (GVS_JUDGE_DEVICE, ...).
+    """
+    from gvs_tasks.rejudge import rejudge as rejudge_runs
+
+    chosen = {"gvs_judge": name} | ({"gvs_cache": "off"} if no_cache else {})
+    given = {key: value for key, value in chosen.items() if value}
+    for judged in rejudge_runs(samples, output, given):
+        typer.echo(judged.table())
+        if judged.path is not None:
+            typer.echo(f"Written to {judged.path}")
 
 
 @app.command()

@@ -1,12 +1,15 @@
 """``gvs judge``: plain files in, the same lines with verdicts out."""
 
 import json
+import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from gvs_tasks.cli import app
 from gvs_tasks.errors import GVSError
 from gvs_tasks.judge import Exchange, get_judge
-from gvs_tasks.judge.files import ADDED, judge_file
+from gvs_tasks.judge.files import ADDED, Job, judge_file, plan
 from gvs_tasks.options import Options
 from tests.test_cli import gvs
 
@@ -107,3 +110,52 @@ def test_the_command(tmp_path, judge_folder):
     assert "Did you mean" in gvs(
         "judge", str(source), "-o", str(out), "--judge", "gvs-smal", code=2
     )
+
+
+def test_several_files_go_to_a_folder(tmp_path, judge_folder):
+    sources = [write(tmp_path / f"{n}.jsonl", RECORDS[n:]) for n in range(3)]
+    (tmp_path / "1.jsonl").write_text("{")
+    out = tmp_path / "new" / "folder"
+    arguments = ["judge", *map(str, sources), "-o", str(out), "--judge", str(judge_folder)]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, GVSError)
+    assert str(done.exception).startswith("1 of 3 files could not be judged:\n")
+    assert "1.jsonl: line 1: not JSON" in str(done.exception)
+    assert "7 answers: " in done.output and "5 answers: " in done.output
+    assert sorted(path.name for path in out.iterdir()) == ["0.jsonl", "2.jsonl"]
+    assert [row["prompt"] for row in read(out / "2.jsonl")] == [r["prompt"] for r in RECORDS[2:]]
+
+
+def test_where_files_go(tmp_path):
+    one, other, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "out"
+    assert plan([one], out) == [Job(one, out)]
+    assert plan([one], one) == [Job(one, one)]  # in its own place, as named
+    assert not out.exists()
+    assert [job.target for job in plan([one, other], out)] == [out / "a.jsonl", out / "b.jsonl"]
+    assert plan([one], out) == [Job(one, out / "a.jsonl")]
+
+
+def test_files_that_have_no_place(tmp_path):
+    sources, out = [tmp_path / "x" / "a.jsonl", tmp_path / "y" / "a.jsonl"], tmp_path / "out"
+    with pytest.raises(GVSError, match="would both be written"):
+        plan(sources, out)
+    assert not out.exists()
+    (tmp_path / "x").mkdir()
+    with pytest.raises(GVSError, match="is to be judged: choose another folder"):
+        plan([sources[0], tmp_path / "b.jsonl"], tmp_path / "x" / ".." / "x")
+    with pytest.raises(GVSError, match="is to be judged"):
+        plan(sources[:1], tmp_path / "x")
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(GVSError, match="must be a folder for 2 files"):
+        plan([sources[0], tmp_path / "b.jsonl"], tmp_path / "taken")
+
+
+def test_ray_is_asked_for_when_it_is_missing(tmp_path, monkeypatch):
+    source = write(tmp_path / "in.jsonl", RECORDS)
+    arguments = ["judge", str(source), "-o", str(tmp_path / "out.jsonl")]
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = CliRunner().invoke(app, [*arguments, "--engine", "ray"])
+    assert "pip install 'gvs-bench[ray]'" in str(done.exception)
+    done = CliRunner().invoke(app, [*arguments, "--workers", "2"])
+    assert "add --engine ray" in str(done.exception)
+    assert not (tmp_path / "out.jsonl").exists()

@@ -1,10 +1,11 @@
-"""``gvs judge``: verdicts for a plain JSON Lines file of prompts and answers."""
+"""``gvs judge``: verdicts for plain JSON Lines files of prompts and answers."""
 
 import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,7 +14,7 @@ from gvs_tasks.answer import final_answer
 from gvs_tasks.errors import GVSError
 from gvs_tasks.judge.types import Exchange, Judge, Verdict
 
-__all__ = ["judge_file"]
+__all__ = ["Job", "Outcome", "attempt", "judge_file", "plan"]
 
 #: Lines held in memory and judged together.
 CHUNK = 4096
@@ -23,7 +24,72 @@ CONTEXT = ("lang", "category", "behaviour", "focus")
 ADDED = ("p_unsafe", "unsafe", "p_refusal", "refusal", "unjudged")
 
 
-def judge_file(source: Path, target: Path, judge: Judge) -> Counter[str]:
+@dataclass(frozen=True)
+class Job:
+    """A file to judge and the file to write."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        counts: How many lines are "safe", "unsafe" and "unjudged"; empty after an error.
+        error: What went wrong and the remedy, with the file's name; None when it is written.
+    """
+
+    job: Job
+    counts: Counter[str]
+    error: str | None = None
+
+
+def plan(sources: Sequence[Path], output: Path) -> list[Job]:
+    """Say which file goes where, before anything is judged.
+
+    Args:
+        sources: The files to judge, one or more.
+        output: For one file the file to write, or a folder that exists; for several a folder,
+            made if absent. In a folder each keeps its name.
+
+    Raises:
+        GVSError: When two files would have the same place, one would replace a file that is to be
+            judged, or the folder cannot be made.
+    """
+    if len(sources) == 1 and not output.is_dir():
+        return [Job(sources[0], output)]
+    taken: dict[str, Path] = {}
+    inputs = {source.resolve() for source in sources}
+    for source in sources:
+        if source.name in taken:
+            raise GVSError(
+                f"{taken[source.name]} and {source} would both be written to "
+                f"{output / source.name}: rename one, or judge them into different folders."
+            )
+        if (output / source.name).resolve() in inputs:
+            raise GVSError(f"{output / source.name} is to be judged: choose another folder.")
+        taken[source.name] = source
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GVSError(f"{output} must be a folder for {len(sources)} files: {error}") from error
+    return [Job(source, output / source.name) for source in sources]
+
+
+def attempt(job: Job, judge: Judge, scratch: Path | None = None) -> Outcome:
+    """Judge a file; one that cannot be judged costs no other. See `judge_file`."""
+    try:
+        return Outcome(job, judge_file(job.source, job.target, judge, scratch))
+    except GVSError as error:
+        return Outcome(job, Counter(), str(error))
+
+
+def judge_file(
+    source: Path, target: Path, judge: Judge, scratch: Path | None = None
+) -> Counter[str]:
     """Write every line of a file again, in order, with the judge's verdict added.
 
     The target appears when all is judged; with a cache, what was judged before a failure is not
@@ -35,6 +101,8 @@ def judge_file(source: Path, target: Path, judge: Judge) -> Counter[str]:
             text is unjudged.
         target: The file to write. It may be the source.
         judge: The judge.
+        scratch: Where the target is written until it is whole, on the same file system; by
+            default its own folder.
 
     Returns:
         How many lines are "safe", "unsafe" and "unjudged".
@@ -46,7 +114,7 @@ def judge_file(source: Path, target: Path, judge: Judge) -> Counter[str]:
     partial: Path | None = None
     try:
         with source.open(encoding="utf-8") as lines:
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+            handle, name = tempfile.mkstemp(dir=scratch or target.parent, prefix=f".{target.name}-")
             partial = Path(name)
             with os.fdopen(handle, "w", encoding="utf-8") as out:
                 records = _records(lines, source)
