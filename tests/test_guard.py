@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.judge import Exchange, get_judge
+from gvs_tasks.judge import Exchange, get_judge, prompted
 from gvs_tasks.judge.families import HERE, Family, families, family_of
 from gvs_tasks.judge.guard import GuardJudge
 from gvs_tasks.judge.model_folder import MIN_TOKENS, PEAK, ModelFolder, fitting_tokens
@@ -529,3 +529,18 @@ class TestFolder:
         assert fitting_tokens(wanted, 2 * free, hidden, itemsize) >= tokens
         most = free / (2 * PEAK * hidden * itemsize)
         assert tokens == max(MIN_TOKENS, min(wanted, math.floor(most)))
+
+
+@pytest.mark.parametrize("name", ["qwen3guard-gen", "granite-guardian-3.0", "wildguard"])
+def test_what_all_windows_begin_with_is_read_once(tmp_path, name, monkeypatch):
+    """The numbers are those of reading everything, for rows of different lengths."""
+    judge = get_judge(Options(judge=str(build_guard(tmp_path / name, name)), judge_template=name))
+    monkeypatch.setattr(prompted, "MIN_HEAD", 4)
+    exchanges = [Exchange(f"{n}?", "word by word " * (n * 7 % 30 + 1), "en") for n in range(9)]
+    shared = judge.judge(exchanges)
+    assert judge._heads_read
+    monkeypatch.setattr(prompted, "MIN_HEAD", 10**6)
+    for one, other in zip(shared, judge.judge(exchanges), strict=True):
+        assert one.p_unsafe == pytest.approx(other.p_unsafe, abs=1e-5)
+        assert one.label_mass == pytest.approx(other.label_mass, abs=1e-5)
+        assert one.unsafe == other.unsafe

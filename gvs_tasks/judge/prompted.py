@@ -5,6 +5,7 @@ probability of every label at its place: a model reads a text from left to right
 forced later changes nothing before it.
 """
 
+import copy
 import inspect
 from abc import abstractmethod
 from contextlib import AbstractContextManager
@@ -31,12 +32,20 @@ __all__ = ["MIN_MASS", "PromptedJudge", "Reading"]
 MOST_TOKENS = 8192
 #: Below this share of the probability the labels are not what the judge wanted to say.
 MIN_MASS = 0.5
+#: Tokens that the windows must begin with alike for it to pay to read them once.
+MIN_HEAD = 32
+#: How a layer is called that attends to the whole text.
+FULL = "full_attention"
 #: Some templates ask for today's date, on which no verdict must depend.
 A_DAY = "{%- macro strftime_now(form) -%}January 01, 2025{%- endmacro -%}"
 
 #: For each forced reply and each place in it: the probability of every label, out of the whole
 #: vocabulary.
 Reading = list[list[list[float]]]
+
+
+def _begins(row: list[int], head: tuple[int, ...]) -> bool:
+    return tuple(row[: len(head)]) == head
 
 
 class PromptedJudge(EngineJudge[Score]):
@@ -62,6 +71,7 @@ class PromptedJudge(EngineJudge[Score]):
             )
         self._max_length = self._folder.positions(default=2048, most=MOST_TOKENS)
         self._by_language: dict[str | None, list[TemplateEncoder]] = {}
+        self._heads_read: dict[tuple[int, ...], Any] = {}
 
     @property
     def name(self) -> str:
@@ -186,16 +196,17 @@ class PromptedJudge(EngineJudge[Score]):
     def _read_labels(self, rows: list[Row]) -> list[Reading]:
         """Return the probabilities of the labels, from one forward pass."""
         # Padding on the left puts every row's reply at the same positions.
-        inputs = self._left_padded(
+        inputs = self._after_head(
             [row["input_ids"] + reply.ids for row in rows for reply in self._replies]
         )
         indices = sorted({place.index for reply in self._replies for place in reply.places})
         longest = inputs["input_ids"].shape[1]
         wanted = torch.tensor([longest + index for index in indices]).to(self._folder.device)
         if self._keeps_logits:
-            logits = self._model(**inputs, logits_to_keep=wanted, use_cache=False).logits
-        else:
-            logits = self._model(**inputs, use_cache=False).logits[:, wanted]
+            inputs["logits_to_keep"] = wanted
+        logits = self._model(**inputs, use_cache="past_key_values" in inputs).logits
+        if not self._keeps_logits:
+            logits = logits[:, wanted]
         # In float32 whatever the model's own format, and over the whole vocabulary: what lies
         # outside the labels says whether the judge is giving a verdict at all.
         probabilities = logits.float().softmax(-1)
@@ -210,6 +221,44 @@ class PromptedJudge(EngineJudge[Score]):
             [[labels[row].tolist() for labels in places] for places in read]
             for row in range(len(rows))
         ]
+
+    def _after_head(self, rows: list[list[int]]) -> dict[str, Any]:
+        """Return the model's inputs; what all rows begin with was read once for all batches."""
+        head = next((head for head in self._heads if all(_begins(row, head) for row in rows)), ())
+        inputs: dict[str, Any] = self._left_padded([row[len(head) :] for row in rows])
+        if head:
+            inputs["position_ids"] += len(head)
+            seen = torch.ones(len(rows), len(head), dtype=torch.long, device=self._folder.device)
+            inputs["attention_mask"] = torch.cat([seen, inputs["attention_mask"]], dim=1)
+            inputs["past_key_values"] = copy.deepcopy(self._read_head(head))
+            inputs["past_key_values"].batch_repeat_interleave(len(rows))
+        return inputs
+
+    @property
+    def _heads(self) -> list[tuple[int, ...]]:
+        """The beginnings of all windows, where reading them once is possible and pays off.
+
+        On a GPU it has not been measured. Layers that attend to a part of the text count
+        padding as text.
+        """
+        config = self._folder.config
+        if (
+            self._folder.device.type != "cpu"
+            or set(config.get("layer_types") or [FULL]) != {FULL}
+            or (config.get("sliding_window") or self._max_length) < self._max_length
+            or "text_config" in config
+        ):
+            return []
+        encoders = [encoder for built in self._by_language.values() for encoder in built]
+        return [head for encoder in encoders if len(head := encoder.head) >= MIN_HEAD]
+
+    def _read_head(self, head: tuple[int, ...]) -> Any:
+        if head not in self._heads_read:
+            ids = torch.tensor([head]).to(self._folder.device)
+            keep = {"logits_to_keep": 1} if self._keeps_logits else {}
+            read = self._model(input_ids=ids, use_cache=True, **keep)
+            self._heads_read[head] = read.past_key_values
+        return self._heads_read[head]
 
     def _left_padded(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
         longest = max(map(len, rows))

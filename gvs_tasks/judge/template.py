@@ -192,6 +192,11 @@ class TemplateEncoder:
             )
         self._marks = _marks(tokenizer, layout, markers)
 
+    @property
+    def head(self) -> tuple[int, ...]:
+        """The tokens with which every window begins; the last before a slot may vary."""
+        return (*self._bos, *self._fixed_ids[0][:-1])
+
     def encode(self, values: Mapping[str, str]) -> Windows | None:
         """Encode one exchange; None when nothing of the answer is readable text.
 
