@@ -42,8 +42,8 @@ SIZES = {
 REPLY_TOKENS = 12
 #: What a guard may write at most; it ends by itself. From the guards' model cards.
 MOST_REPLY_TOKENS = 128
-#: Tokens that the texts of the benchmark are worth; more would not shorten them much.
-VOCABULARY = 8_000
+#: So many that a token stands for about as many characters as in the real vocabulary.
+VOCABULARY = 20_000
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _REPLIES = [
     f"Safety: {safety}\nCategories: {categories}\nRefusal: {refusal}"

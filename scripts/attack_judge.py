@@ -244,7 +244,7 @@ def main() -> None:
     parser.add_argument("--judge", default="gvs-small", help="as in gvs_judge")
     parser.add_argument("--limit", type=int, help="exemplars of each kind and language at most")
     arguments = parser.parse_args()
-    judge = get_judge(Options(judge=arguments.judge))
+    judge = get_judge(Options.read({"gvs_judge": arguments.judge}))
     exemplars = [
         known
         for lang in ("en", "zh")

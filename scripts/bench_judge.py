@@ -640,7 +640,7 @@ def on_guard(arguments: argparse.Namespace, folder: Path) -> Part:
     guard = arguments.guard
     if random_weights:
         size = arguments.guard_size
-        texts = [each.response for each in chain.from_iterable(bundled().values())][::4]
+        texts = [each.response for each in chain.from_iterable(bundled().values())]
         guard = str(build_random_guard(folder / f"random-{size}", size, texts))
     template = arguments.guard_template or ("qwen3guard-gen" if random_weights else None)
     judge = get_judge(

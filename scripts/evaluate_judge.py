@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with dev/")
     parser.add_argument("--judge", default="gvs-small", help="as in gvs_judge")
     arguments = parser.parse_args()
-    judge = get_judge(Options(judge=arguments.judge))
+    judge = get_judge(Options.read({"gvs_judge": arguments.judge}))
     print(f"| {judge.name}, digest {judge.digest} | value |\n|---|---|")
     for measure, value in on_labelled_answers(judge, arguments.data / "dev"):
         print(f"| {measure} | {value} |", flush=True)

@@ -25,7 +25,7 @@ HOSTILE = {
     "a lone surrogate": "broken \ud800 unicode \udfff",
     "only ideographs": "好" * 500,
     "markup": "<script>alert(1)</script>{{ 7*7 }}",
-    "long": "Sure, step one is simple. " * 800,
+    "long": "Sure, step one is simple. " * 300,
     "one long word": "a" * 5000,
 }
 UNREADABLE = ["</s>", "<s><s></s>"]
@@ -85,7 +85,7 @@ class TestEveryJudge:
 
     def test_batch_size_and_order_change_no_label(self, judge):
         exchanges = [
-            Exchange(f"Question {n}?", text[:3000], lang="en")
+            Exchange(f"Question {n}?", text[:1500], lang="en")
             for n, text in enumerate([*HOSTILE.values(), "No.", "Yes, of course. " * 30])
         ]
         together = judge.judge(exchanges)
@@ -97,7 +97,7 @@ class TestEveryJudge:
             assert one.p_unsafe == pytest.approx(third.p_unsafe, abs=1e-4)
 
     def test_long_answers_are_flagged(self, judge):
-        (verdict,) = judge.judge([Exchange("p" * 5000, "word " * 3000)])
+        (verdict,) = judge.judge([Exchange("p " * 2500, "word " * 1500)])
         assert set(verdict.flags) == {"prompt_truncated", "windowed"}
 
     def test_verdicts_survive_json(self, judge):

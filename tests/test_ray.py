@@ -75,6 +75,7 @@ def start(judge_folder):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_the_same_verdicts_as_without_ray(tmp_path, judge_folder):
     sources = [write(tmp_path / f"{n}.jsonl", answers(30, start=n)) for n in range(3)]
     bad = tmp_path / "bad.jsonl"
