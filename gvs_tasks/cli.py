@@ -141,6 +141,8 @@ def judge(
         raise GVSError("--workers counts the workers of Ray: add --engine ray.")
     chosen = {"gvs_judge": name} | ({"gvs_cache": "off"} if no_cache else {})
     options = Options.read({key: value for key, value in chosen.items() if value})
+    if len(options.each_judge()) > 1:
+        raise GVSError("gvs judge adds the verdict of one judge. Run it once for each of them.")
     found = get_judge(options)
     jobs = plan(sources, output)
     if engine is Engine.ray:

@@ -147,6 +147,8 @@ def read_runs(sources: Iterable[Path], index: Mapping[str, Any]) -> list[SavedRu
     runs: dict[tuple[str, Path], dict[str, Path]] = {}
     named: set[Path] = set()
     for source in sources:
+        if not source.exists():
+            raise GVSError(f"{source} does not exist. Name samples of lm_eval, or their folder.")
         if not source.is_dir():
             named.add(source.resolve())
         for path in [source] if not source.is_dir() else _search(source, index):

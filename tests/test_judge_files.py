@@ -159,3 +159,9 @@ def test_ray_is_asked_for_when_it_is_missing(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, [*arguments, "--workers", "2"])
     assert "add --engine ray" in str(done.exception)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_one_judge_at_a_time(tmp_path):
+    source = write(tmp_path / "in.jsonl", RECORDS[:1])
+    said = gvs("judge", str(source), "-o", str(tmp_path / "o"), "--judge", "a+b", code=2)
+    assert "adds the verdict of one judge" in said and not (tmp_path / "o").exists()

@@ -452,7 +452,7 @@ class TestBadInput:
 
     def test_missing(self, tmp_path, judge_folder):
         name = "samples_gvs_en_bias_2026-01-01T00-00-00.jsonl"
-        with pytest.raises(GVSError, match=f"{name} cannot be read .No such file"):
+        with pytest.raises(GVSError, match=f"{name} does not exist"):
             again(tmp_path / name, judge=judge_folder)
         with pytest.raises(GVSError, match=r"No answers to judge in .* --log_samples"):
             again(tmp_path, judge=judge_folder)
