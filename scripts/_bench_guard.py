@@ -26,7 +26,7 @@ SIZES = {
         "num_key_value_heads": 2,
         "head_dim": 64,
         "intermediate_size": 768,
-        "vocab_size": 8_192,
+        "vocab_size": 20_480,
     },
     "0.6b": {
         "hidden_size": 1024,

@@ -157,7 +157,7 @@ class TestBuild:
     def test_what_it_writes(self, built):
         files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
         parquet = {f"{config}/test.parquet" for config in CONFIGS}
-        assert files == {"README.md", "eval.yaml", "LICENSE", *parquet}
+        assert files == {"README.md", "JUDGES.md", "eval.yaml", "LICENSE", *parquet}
 
     def test_twice(self, tmp_path):
         for _ in range(2):

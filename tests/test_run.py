@@ -195,6 +195,7 @@ def test_a_judge_without_refusals_leaves_no_refusal_rate(tmp_path, generator_fol
     assert math.isfinite(scores["gvs_score,guard"]) and math.isnan(scores["refusal_rate,guard"])
 
 
+@pytest.mark.slow
 def test_a_dataset_folder(tmp_path, generator_folder, judge_folder):
     subprocess.run([sys.executable, ROOT / "scripts/build_dataset.py", tmp_path / "d"], check=True)
     metadata = [f"gvs_judge={judge_folder}", f"gvs_dataset={tmp_path / 'd'}"]
@@ -326,9 +327,16 @@ class TestBadInput:
         ("metadata", "message"),
         [
             ("gvs_judge=gvs-smal", "Unknown judge 'gvs-smal'. Did you mean 'gvs-small'?"),
-            ("gvs_jugde=x", "Unknown option 'gvs_jugde'. Did you mean 'gvs_judge'?"),
-            ("gvs_dataset=no/such/folder", "neither a folder nor a Hub id"),
-            ("gvs_dataset=nobody/nothing", "cannot be read"),
+            # Each is a whole start of lm_eval; the messages themselves are tested elsewhere.
+            pytest.param(
+                *("gvs_jugde=x", "Unknown option 'gvs_jugde'. Did you mean 'gvs_judge'?"),
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                *("gvs_dataset=no/such/folder", "neither a folder nor a Hub id"),
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(*("gvs_dataset=nobody/nothing", "cannot be read"), marks=pytest.mark.slow),
         ],
     )
     def test_one_line_before_anything_is_generated(self, generator_folder, metadata, message):
@@ -368,6 +376,7 @@ class TestLink:
         assert not harness.linked()
 
 
+@pytest.mark.slow
 def test_a_users_own_include_path_is_added(tmp_path, generator_folder, judge_folder):
     (tmp_path / "mine").mkdir()
     source = ROOT / "gvs_tasks/tasks/gvs/en/gvs_en_bias.yaml"
