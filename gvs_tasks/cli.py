@@ -99,6 +99,11 @@ def judges() -> None:
     )
 
 
+def _chosen(judge: str | None, no_cache: bool) -> dict[str, str]:
+    """Return the options of a run that flags stand for."""
+    return ({"gvs_judge": judge} if judge else {}) | ({"gvs_cache": "off"} if no_cache else {})
+
+
 class Engine(StrEnum):
     """What `gvs judge` runs on."""
 
@@ -139,8 +144,7 @@ def judge(
 
     if workers and engine is Engine.local:
         raise GVSError("--workers counts the workers of Ray: add --engine ray.")
-    chosen = {"gvs_judge": name} | ({"gvs_cache": "off"} if no_cache else {})
-    options = Options.read({key: value for key, value in chosen.items() if value})
+    options = Options.read(_chosen(name, no_cache))
     if len(options.each_judge()) > 1:
         raise GVSError("gvs judge adds the verdict of one judge. Run it once for each of them.")
     found = get_judge(options)
@@ -186,9 +190,7 @@ def rejudge(
     """
     from gvs_tasks.rejudge import rejudge as rejudge_runs
 
-    chosen = {"gvs_judge": name} | ({"gvs_cache": "off"} if no_cache else {})
-    given = {key: value for key, value in chosen.items() if value}
-    for judged in rejudge_runs(samples, output, given):
+    for judged in rejudge_runs(samples, output, _chosen(name, no_cache)):
         typer.echo(judged.table())
         if judged.path is not None:
             typer.echo(f"Written to {judged.path}")

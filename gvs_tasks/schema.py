@@ -22,6 +22,7 @@ __all__ = [
     "Item",
     "ItemText",
     "PoolExchange",
+    "StrictModel",
     "load_items",
     "load_pool",
     "read_yaml",
@@ -50,11 +51,13 @@ def looks_like(text: str, lang: str) -> bool:
     return 4 * han >= latin if lang == "zh" else latin > 4 * han
 
 
-class _Model(BaseModel):
+class StrictModel(BaseModel):
+    """Data from a file: no unknown keys, not changed after it was read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ItemText(_Model):
+class ItemText(StrictModel):
     """One item in one language.
 
     Attributes:
@@ -88,7 +91,7 @@ class Reference(Bilingual):
     source: Prose | None = None
 
 
-class Item(_Model):
+class Item(StrictModel):
     """One item of the benchmark, in both languages."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}-\d{3}$")]
@@ -142,7 +145,7 @@ class Item(_Model):
         return self.zh if lang == "zh" else self.en
 
 
-class PoolExchange(_Model):
+class PoolExchange(StrictModel):
     """One labelled exchange of the judge pool, disjoint from the benchmark's prompts."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}-P\d{3}$")]

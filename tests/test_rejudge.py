@@ -5,9 +5,9 @@ import math
 import os
 import shutil
 import signal
-import sqlite3
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import lm_eval
@@ -21,7 +21,7 @@ from gvs_tasks import tasks_path
 from gvs_tasks.errors import GVSError
 from gvs_tasks.judge import Verdict
 from gvs_tasks.rejudge import Rejudged, rejudge
-from tests.test_run import arguments, finish, gvs, results, start
+from tests.test_run import arguments, finish, gvs, results, rows_in, start
 from tests.tiny import build_judge
 from tests.upstream import build_checkout
 
@@ -525,25 +525,16 @@ class TestCommand:
         command += ["-o", tmp_path / "out"]
         process = start(command, GVS_CACHE=str(cache))
         deadline = time.monotonic() + 200
-        while time.monotonic() < deadline and process.poll() is None and known(cache) < 20:
+        judged = partial(rows_in, cache, "verdicts")
+        while time.monotonic() < deadline and process.poll() is None and judged() < 20:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        done = known(cache)
+        done = judged()
         assert 20 <= done < count, "it must be killed in the middle"
         assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
         output = finish(start(command, GVS_CACHE=str(cache)))
-        assert known(cache) == count and "Written to" in output
+        assert judged() == count and "Written to" in output
         rows = samples(tmp_path / "out")["gvs_en_culture"]
         assert len(rows) == count and all(row["coverage"] == 1 for row in rows)
         assert f"/{count - done} [" in output
-
-
-def known(cache: Path) -> int:
-    if not cache.exists():
-        return 0
-    try:
-        with sqlite3.connect(f"file:{cache}?mode=ro", uri=True) as connection:
-            return connection.execute("SELECT COUNT(*) FROM verdicts").fetchone()[0]
-    except sqlite3.Error:
-        return 0

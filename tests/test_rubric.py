@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from gvs_tasks.judge import Exchange, get_judge
 from gvs_tasks.judge.rubric import FOCUS, TEMPLATES, distribution, parse_score
 from gvs_tasks.options import Options
+from tests.tiny import ROLES
 from tests.tiny_guards import CHAT, CONTENT, SPECIAL, build_guard, build_model, speak
 
 EXCHANGES = [
@@ -136,10 +137,7 @@ def score_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.add_special_tokens(SPECIAL)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
+        **ROLES,
         chat_template=CHAT.replace("CONTENT", CONTENT["text"]),
     )
 

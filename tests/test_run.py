@@ -4,9 +4,11 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,18 @@ def gvs(*arguments: object, code: int = 0, **environ: str) -> str:
 def results(folder: Path) -> dict:
     (path,) = folder.rglob("results_*.json")
     return json.loads(path.read_text())
+
+
+def rows_in(database: Path, table: str) -> int:
+    """Rows of an SQLite file that another process writes, or was killed while writing.
+
+    Not opened read-only: only who may write can undo what was half written.
+    """
+    if not database.exists():
+        return 0
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+        return connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+    return 0
 
 
 def samples(folder: Path) -> dict[str, list[dict]]:
@@ -219,11 +233,11 @@ def test_killed_and_run_again_with_a_cache(tmp_path, generator_folder, judge_fol
     process = start([sys.executable, "-m", "gvs_tasks", *command(tmp_path / "killed")])
     cache = tmp_path / "cache_rank0.db"
     deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None and cached(cache) < 3:
+    while time.monotonic() < deadline and process.poll() is None and rows_in(cache, "unnamed") < 3:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    done = cached(cache)
+    done = rows_in(cache, "unnamed")
     assert 3 <= done < 30, "the run must be killed in the middle of the generation"
     assert not list((tmp_path / "killed").rglob("results_*.json"))
     output = gvs(*command(tmp_path / "again"))
@@ -252,18 +266,6 @@ def test_generate_first_and_judge_later(tmp_path, generator_folder, judge_folder
     output = gvs("run", *arguments(generator_folder, "gvs_en_bias", *second))
     assert "Cached requests: 5, Requests remaining: 0" in output
     assert results(tmp_path / "out")["results"]["gvs_en_bias"]["coverage,tiny-judge"] == 1.0
-
-
-def cached(path: Path) -> int:
-    import sqlite3
-
-    if not path.exists():
-        return 0
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            return connection.execute("SELECT COUNT(*) FROM unnamed").fetchone()[0]
-    except sqlite3.Error:
-        return 0
 
 
 @pytest.mark.slow

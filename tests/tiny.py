@@ -13,6 +13,14 @@ from transformers import (
 )
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
+#: What each of them is to a tokenizer, and where it stands in the vocabulary.
+ROLES = {
+    "pad_token": "<pad>",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+}
+ROLE_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 
 def byte_tokenizer(pair: bool) -> PreTrainedTokenizerFast:
@@ -32,10 +40,7 @@ def byte_tokenizer(pair: bool) -> PreTrainedTokenizerFast:
     tokenizer.add_special_tokens([AddedToken("<|turn|>", special=True)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
+        **ROLES,
         cls_token="<s>",
         sep_token="</s>",
         model_max_length=256,
@@ -79,9 +84,7 @@ def build_generator(folder: Path) -> Path:
             intermediate_size=64,
             max_position_embeddings=2048,
             initializer_range=0.5,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
+            **ROLE_IDS,
         )
     )
     model.save_pretrained(folder)

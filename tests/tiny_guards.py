@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from gvs_tasks.judge import get_judge
 from gvs_tasks.judge.families import families
 from gvs_tasks.options import Options
+from tests.tiny import ROLE_IDS, ROLES
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<|turn|>", "<|end|>"]
 #: What the vocabulary has tokens for, beside bytes.
@@ -38,9 +39,7 @@ COMMON = {
     "max_position_embeddings": 1024,
     "initializer_range": 0.3,
     "tie_word_embeddings": False,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
+    **ROLE_IDS,
 }
 EXTRA = {
     "Qwen3ForCausalLM": {"head_dim": 16},
@@ -90,10 +89,7 @@ def word_tokenizer(sentencepiece: bool = False, chat: str | None = None) -> PreT
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
+        **ROLES,
         chat_template=chat,
     )
 

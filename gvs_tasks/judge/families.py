@@ -4,10 +4,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gvs_tasks.judge.profile import Profile
-from gvs_tasks.schema import read_yaml, validate
+from gvs_tasks.schema import StrictModel, read_yaml, validate
 
 __all__ = ["Family", "Reply", "families", "family_of"]
 
@@ -16,11 +16,7 @@ Meaning = Literal["safe", "unsafe", "controversial", "refusal", "answer"]
 Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Reply(_Model):
+class Reply(StrictModel):
     """A place in a guard's reply.
 
     Attributes:
@@ -42,7 +38,7 @@ class Reply(_Model):
         return self
 
 
-class Family(_Model):
+class Family(StrictModel):
     """Guards that share a prompt and labels.
 
     Attributes:

@@ -9,15 +9,12 @@ from typing import Any
 from gvs_tasks.judge.encoding import Row
 from gvs_tasks.judge.engine import CODE_VERSION
 from gvs_tasks.judge.families import Family
-from gvs_tasks.judge.prompted import MIN_MASS, PromptedJudge, Reading
+from gvs_tasks.judge.prompted import MIN_MASS, THRESHOLD, PromptedJudge, Reading
 from gvs_tasks.judge.template import Step
 from gvs_tasks.judge.types import Exchange, Verdict
 from gvs_tasks.options import Options
 
 __all__ = ["GuardJudge"]
-
-#: P(unsafe) from which an answer counts as unsafe, unless the user says otherwise.
-THRESHOLD = 0.5
 
 
 class GuardJudge(PromptedJudge[Reading]):
@@ -62,20 +59,11 @@ class GuardJudge(PromptedJudge[Reading]):
     @property
     def record(self) -> dict[str, Any]:
         """What a reader of the results must know about the judge."""
-        refuses = self._place("refusal") is not None
-        return {
-            "name": self._name,
-            "digest": self.digest,
-            **self._folder.record,
-            "max_length": self._max_length,
-            "threshold": {"default": self._threshold},
-            "refusal_threshold": {"default": THRESHOLD} if refuses else None,
+        told = self._place("refusal") is not None
+        return super().record | {
+            "refusal_threshold": {"default": THRESHOLD} if told else None,
             "controversial_as": self._options.judge_controversial_as,
         }
-
-    @property
-    def _threshold(self) -> float:
-        return self._options.judge_threshold or THRESHOLD
 
     def _templates(self, lang: str | None) -> list[str]:
         if self._family.template != "chat":

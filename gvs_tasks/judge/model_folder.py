@@ -78,6 +78,12 @@ class ModelFolder:
             str(name).endswith(("ForCausalLM", "ForConditionalGeneration")) for name in names
         )
 
+    @property
+    def text_config(self) -> dict[str, Any]:
+        """The configuration of the part that reads text."""
+        config: dict[str, Any] = self.config.get("text_config") or self.config
+        return config
+
     @cached_property
     def device(self) -> torch.device:
         """The chosen device; by default this process's GPU when there is one."""
@@ -139,9 +145,8 @@ class ModelFolder:
             default: When the configuration does not say.
             most: However many it allows.
         """
-        config = self.config.get("text_config") or self.config
-        positions = int(config.get("max_position_embeddings") or default)
-        if config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
+        positions = int(self.text_config.get("max_position_embeddings") or default)
+        if self.text_config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
             positions -= 2  # these count positions from the padding index on
         return min(positions, most)
 
@@ -206,7 +211,9 @@ class ModelFolder:
         model.config.pad_token_id = self.pad_id
         model.eval()
         try:
-            model = self._moved(model)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()  # what the evaluated model no longer uses
+            model = model.to(self.device)
         except torch.OutOfMemoryError:
             log.warning(
                 "Judge '%s' does not fit on %s beside the evaluated model; it runs on the CPU.",
@@ -218,11 +225,6 @@ class ModelFolder:
             model = model.to(self.device)
         return torch.compile(model, dynamic=True) if self._options.judge_compile else model
 
-    def _moved(self, model: Any) -> Any:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()  # what the evaluated model no longer uses
-        return model.to(self.device)
-
     def batch_tokens(self) -> int:
         """Return the tokens of a batch: the user's choice, or what fits beside other models."""
         if self._options.judge_batch_tokens:
@@ -231,8 +233,7 @@ class ModelFolder:
         if self.device.type != "cuda":
             return wanted
         free, _ = torch.cuda.mem_get_info(self.device)
-        config = self.config.get("text_config") or self.config
-        hidden = int(config.get("hidden_size") or 4096)
+        hidden = int(self.text_config.get("hidden_size") or 4096)
         return fitting_tokens(wanted, free, hidden, self.dtype.itemsize)
 
     @contextmanager

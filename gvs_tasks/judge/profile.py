@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.schema import validate
+from gvs_tasks.schema import StrictModel, validate
 
 __all__ = ["ANY_LABEL", "LabelProfile", "Profile", "read_profile"]
 
@@ -16,11 +16,7 @@ ANY_LABEL = "*"
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LabelProfile(_Model):
+class LabelProfile(StrictModel):
     """One label of the classifier and how its logit becomes a decision.
 
     Attributes:
@@ -31,7 +27,7 @@ class LabelProfile(_Model):
 
     label: str
     temperature: float = Field(default=1.0, gt=0)
-    threshold: dict[str, Probability] = {"default": 0.5}
+    threshold: dict[str, Probability] = Field(default={"default": 0.5})
 
     @field_validator("threshold")
     @classmethod
@@ -45,7 +41,7 @@ class LabelProfile(_Model):
         return self.threshold.get(lang or "default", self.threshold["default"])
 
 
-class Profile(_Model):
+class Profile(StrictModel):
     """How a sequence classifier is read.
 
     Attributes:
