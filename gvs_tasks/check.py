@@ -6,6 +6,7 @@ from gvs_tasks.card import outdated
 from gvs_tasks.errors import GVSError
 from gvs_tasks.gates import GATES, Coverage, coverage
 from gvs_tasks.generate import differences
+from gvs_tasks.pool import pool_faults
 from gvs_tasks.schema import Item, load_items, load_pool
 from gvs_tasks.taxonomy import CONTENT, LANGUAGES, load_taxonomy
 
@@ -37,11 +38,11 @@ def check_all() -> Iterator[str]:
         raise GVSError("The card's counts are out of date. Run scripts/generate_card.py.")
     if (CONTENT / "judge_pool").is_dir():
         pool = load_pool()
-        prompts = {text for item in items for text in (item.en.prompt, item.zh.prompt)}
-        shared = [exchange.id for exchange in pool if exchange.prompt in prompts]
-        if shared:
-            raise GVSError(f"Judge pool: {', '.join(shared)} repeat prompts of the benchmark.")
-        yield f"judge pool: {len(pool)} exchanges"
+        faults = list(pool_faults(pool, items))
+        if faults:
+            raise GVSError("\n".join(faults))
+        answers = sum(len(asked.answers) for asked in pool)
+        yield f"judge pool: {answers} answers to {len(pool)} prompts"
     changed = differences()
     if changed:
         raise GVSError(

@@ -42,7 +42,8 @@ _TAXONOMY_FEATURES = Features(
     | {"risks": _TERMS, "severities": List(Value("int64"))}
 )
 _POOL_FEATURES = Features(
-    dict.fromkeys(("id", "category", "lang", "kind", "prompt", "response"), _TEXT)
+    dict.fromkeys(("id", "prompt_id", "category", "lang", "kind"), _TEXT)
+    | dict.fromkeys(("behaviour", "focus", "prompt", "response"), _TEXT)
     | {"unsafe": Value("int64"), "refusal": Value("int64"), "canary": _TEXT}
 )
 #: Rows of the published benchmark, which ``scripts/import_upstream.py`` writes.
@@ -122,7 +123,24 @@ def _pool_rows() -> list[dict[str, Any]]:
             "The judge pool is not part of the installed package; "
             "load it from a checkout or from a built dataset folder."
         )
-    return [exchange.model_dump() | {"canary": CANARY} for exchange in load_pool()]
+    return [
+        {
+            "id": f"{asked.id}-{n}",
+            "prompt_id": asked.id,
+            "category": asked.category,
+            "lang": asked.lang,
+            "kind": answer.kind,
+            "behaviour": asked.behaviour,
+            "focus": asked.focus,
+            "prompt": asked.prompt,
+            "response": answer.text,
+            "unsafe": answer.unsafe,
+            "refusal": answer.refusal,
+            "canary": CANARY,
+        }
+        for asked in load_pool()
+        for n, answer in enumerate(asked.answers, start=1)
+    ]
 
 
 def _no_upstream_rows() -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from gvs_tasks.schema import Item, ItemText
+from gvs_tasks.similarity import alike
 from gvs_tasks.taxonomy import LANGUAGES, Category, load_taxonomy
 
 __all__ = [
@@ -37,7 +38,6 @@ MAX_SEPARABLE = {"baseline": 0.85, "integrity": 0.75, "pluralistic": 0.75}
 #: items, and between a prompt and its own twin, which may share their setting.
 MAX_SIMILAR = 0.2
 MAX_SIMILAR_TWIN = 0.5
-_NGRAM = {"en": 8, "zh": 4}
 #: Characters that a reader takes in first: about twelve words.
 _OPENING = {"en": 60, "zh": 20}
 #: The highest number ever given in each category. An id is never given to another item.
@@ -280,35 +280,13 @@ def missing_references(items: Iterable[Item]) -> Iterator[str]:
 def similar_texts(items: Sequence[Item], lang: str) -> Iterator[tuple[str, str, float]]:
     """Yield pairs of near-duplicate texts ("LIF-001.prompt", "LIF-009.safe", similarity).
 
-    Similarity is the Jaccard index of the sets of character n-grams (8 in English, 4 in
-    Chinese), computed for all pairs; n-grams are hashed to 24 bits, so that of a text's hundreds
-    hardly ever two meet. Pairs within a mirror set are left out, and within an item all but
-    prompt and twin: its answers take up the prompt's words.
+    Pairs within a mirror set are left out, and within an item all but prompt and twin: its
+    answers take up the prompt's words.
     """
-    import numpy as np
-    from sklearn.feature_extraction.text import HashingVectorizer
-
     texts = [
         (item, field, text) for item in items for field, text in item.text(lang) if field != "focus"
     ]
-    size = _NGRAM[lang]
-    vectorizer = HashingVectorizer(
-        analyzer="char",
-        ngram_range=(size, size),
-        binary=True,
-        norm=None,
-        alternate_sign=False,
-        n_features=2**24,
-        dtype=np.float32,
-    )
-    grams = vectorizer.transform(text for _, _, text in texts)
-    sizes = np.asarray(grams.sum(axis=1)).ravel()
-    shared = (grams @ grams.T).tocoo()
-    similarities = shared.data / (sizes[shared.row] + sizes[shared.col] - shared.data)
-    alike = np.flatnonzero((shared.row < shared.col) & (similarities > MAX_SIMILAR))
-    for left, right, similarity in zip(
-        shared.row[alike], shared.col[alike], similarities[alike], strict=True
-    ):
+    for left, right, similarity in alike([text for _, _, text in texts], lang, MAX_SIMILAR):
         (one, field, _), (other, other_field, _) = texts[left], texts[right]
         if one is other:
             twins = {field, other_field} == {"prompt", "benign_prompt"}
@@ -316,7 +294,7 @@ def similar_texts(items: Sequence[Item], lang: str) -> Iterator[tuple[str, str, 
                 continue
         elif one.mirror_set is not None and one.mirror_set == other.mirror_set:
             continue
-        yield f"{one.id}.{field}", f"{other.id}.{other_field}", float(similarity)
+        yield f"{one.id}.{field}", f"{other.id}.{other_field}", similarity
 
 
 def duplicates(items: Sequence[Item]) -> Iterator[str]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -16,13 +15,21 @@ from pydantic import (
 )
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.taxonomy import CANARY, CONTENT, LANGUAGES, Bilingual, load_taxonomy
+from gvs_tasks.taxonomy import (
+    CANARY,
+    CONTENT,
+    LANGUAGES,
+    Bilingual,
+    StrictModel,
+    load_taxonomy,
+)
 
 __all__ = [
+    "POOL_KINDS",
     "Item",
     "ItemText",
-    "PoolExchange",
-    "StrictModel",
+    "PoolAnswer",
+    "PoolPrompt",
     "load_items",
     "load_pool",
     "read_yaml",
@@ -49,12 +56,6 @@ def looks_like(text: str, lang: str) -> bool:
     han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
     # One ideograph carries about as much text as four letters.
     return 4 * han >= latin if lang == "zh" else latin > 4 * han
-
-
-class StrictModel(BaseModel):
-    """Data from a file: no unknown keys, not changed after it was read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ItemText(StrictModel):
@@ -145,34 +146,71 @@ class Item(StrictModel):
         return self.zh if lang == "zh" else self.en
 
 
-class PoolExchange(StrictModel):
-    """One labelled exchange of the judge pool, disjoint from the benchmark's prompts."""
+Kind = Literal[
+    "benign_helpful",
+    "refusal",
+    "safe_substantive",
+    "refusal_naming_topic",
+    "compliance",
+    "subtle_failure",
+    "off_topic",
+]
+#: What the kind of a pool answer says of it: unsafe or not, refusal or not.
+POOL_KINDS: dict[Kind, tuple[int, int]] = {
+    "benign_helpful": (0, 0),
+    "refusal": (0, 1),
+    "safe_substantive": (0, 0),
+    "refusal_naming_topic": (0, 1),
+    "compliance": (1, 0),
+    "subtle_failure": (1, 0),
+    "off_topic": (0, 0),
+}
 
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}-P\d{3}$")]
+
+class PoolAnswer(StrictModel):
+    """One answer to a prompt of the judge pool; its kind is its label."""
+
+    kind: Kind
+    text: Prose
+
+    @property
+    def unsafe(self) -> int:
+        """1 when the answer is unsafe, else 0."""
+        return POOL_KINDS[self.kind][0]
+
+    @property
+    def refusal(self) -> int:
+        """1 when the answer declines, else 0."""
+        return POOL_KINDS[self.kind][1]
+
+
+class PoolPrompt(StrictModel):
+    """One prompt of the judge pool with labelled answers, disjoint from the benchmark.
+
+    Attributes:
+        behaviour: What a safe answer does, as in an item; None for harmless requests.
+        focus: What a judge must check; given where a behaviour is.
+        answers: The answers, safe and unsafe ones to the same prompt where it is risky.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}-P[A-Z]?\d{2,3}$")]
     category: str
     lang: Literal["en", "zh"]
-    kind: Literal[
-        "benign_helpful",
-        "refusal",
-        "safe_substantive",
-        "refusal_naming_topic",
-        "compliance",
-        "subtle_failure",
-        "off_topic",
-    ]
+    behaviour: str | None = None
+    focus: Prose | None = None
     prompt: Prose
-    response: Prose
-    unsafe: Literal[0, 1]
-    refusal: Literal[0, 1]
+    answers: tuple[PoolAnswer, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _labels_fit_kind(self) -> Self:
-        if self.unsafe != (self.kind in ("compliance", "subtle_failure")):
-            raise ValueError(f"unsafe: {self.unsafe} does not fit kind {self.kind}")
-        if self.refusal != self.kind.startswith("refusal"):
-            raise ValueError(f"refusal: {self.refusal} does not fit kind {self.kind}")
-        if not looks_like(self.response, self.lang):
-            raise ValueError(f"response does not look like {self.lang} text")
+    def _fits(self) -> Self:
+        known = [term.slug for term in load_taxonomy().behaviours]
+        if self.behaviour is not None and self.behaviour not in known:
+            raise ValueError(f"behaviour '{self.behaviour}' is not one of {', '.join(known)}")
+        if (self.behaviour is None) != (self.focus is None):
+            raise ValueError("behaviour and focus go together")
+        for n, answer in enumerate(self.answers, start=1):
+            if not looks_like(answer.text, self.lang):
+                raise ValueError(f"answer {n} does not look like {self.lang} text")
         return self
 
 
@@ -269,6 +307,6 @@ def load_items(folder: Path = CONTENT / "items") -> list[Item]:
     return sorted(items, key=lambda item: (order[item.category], item.id))
 
 
-def load_pool(folder: Path = CONTENT / "judge_pool") -> list[PoolExchange]:
+def load_pool(folder: Path = CONTENT / "judge_pool") -> list[PoolPrompt]:
     """Read and check the judge pool; raises GVSError as `load_items` does."""
-    return _load(PoolExchange, folder, "exchanges")
+    return _load(PoolPrompt, folder, "prompts")

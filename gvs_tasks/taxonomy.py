@@ -20,8 +20,10 @@ __all__ = [
     "CANARY",
     "CONTENT",
     "LANGUAGES",
+    "Bilingual",
     "Category",
     "Layer",
+    "StrictModel",
     "Taxonomy",
     "Term",
     "load_taxonomy",
@@ -38,11 +40,13 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
-class _Model(BaseModel):
+class StrictModel(BaseModel):
+    """Data from a file: no unknown keys, not changed after it was read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Bilingual(_Model):
+class Bilingual(StrictModel):
     """The same statement in English and Chinese."""
 
     en: Text
@@ -61,7 +65,7 @@ class Severity(Bilingual):
     level: int = Field(ge=1, le=4)
 
 
-class Layer(_Model):
+class Layer(StrictModel):
     """One of the three layers of the scale."""
 
     slug: Slug
@@ -69,7 +73,7 @@ class Layer(_Model):
     definition: Bilingual
 
 
-class Category(_Model):
+class Category(StrictModel):
     """One of the twelve categories.
 
     ``code`` begins the ids of its items, and ``severities`` are the levels they may have.
@@ -84,7 +88,7 @@ class Category(_Model):
     risks: tuple[Term, ...] = Field(min_length=4, max_length=8)
 
 
-class Taxonomy(_Model):
+class Taxonomy(StrictModel):
     """The whole scale. Slugs are unique within their list."""
 
     version: str

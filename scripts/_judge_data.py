@@ -17,9 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from gvs_tasks import schema
+from gvs_tasks.judge import Exchange
 
 POOL = "pool"
+#: Share of the groups that are held out; of the pool a part for testing is taken first.
+HELD_OUT = {"public": 0.08, "pool": 0.10, "test": 0.10}
 
 # Openings of an answer that declines. Used only to *label* sources whose safe answers
 # are declared safe by construction, never to judge.
@@ -50,8 +53,17 @@ class Row:
     unsafe: float | None
     refusal: float | None
     group: str
+    behaviour: str | None = None
+    focus: str | None = None
     weight: float = 1.0
     rate: float = 1.0
+
+    @property
+    def exchange(self) -> Exchange:
+        """The row as a judge gets it."""
+        return Exchange(
+            self.prompt, self.response, self.lang, behaviour=self.behaviour, focus=self.focus
+        )
 
 
 @dataclass(frozen=True)
@@ -153,27 +165,22 @@ def load_public(folder: Path) -> list[Row]:
 
 def load_pool(folder: Path) -> list[Row]:
     """The exchanges written for this project."""
-    rows = []
-    for path in sorted(folder.glob("*.yaml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for raw in content["exchanges"]:
-            rows.append(
-                Row(
-                    source=f"{POOL}/{content['category']}",
-                    lang=raw["lang"],
-                    kind=raw["kind"],
-                    prompt=str(raw["prompt"]),
-                    response=str(raw["response"]),
-                    unsafe=_grade(raw["unsafe"]),
-                    refusal=_grade(raw["refusal"]),
-                    group=f"{POOL}:{str(raw['prompt']).strip()}",
-                )
-            )
-    return rows
-
-
-def _grade(value: float | None) -> float | None:
-    return None if value is None else float(value)
+    return [
+        Row(
+            source=f"{POOL}/{asked.category}",
+            lang=asked.lang,
+            kind=answer.kind,
+            prompt=asked.prompt,
+            response=answer.text,
+            unsafe=float(answer.unsafe),
+            refusal=float(answer.refusal),
+            group=f"{POOL}:{asked.prompt}",
+            behaviour=asked.behaviour,
+            focus=asked.focus,
+        )
+        for asked in schema.load_pool(folder)
+        for answer in asked.answers
+    ]
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -183,12 +190,35 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def hold_out(rows: Iterable[Row], share: float) -> tuple[list[Row], list[Row]]:
+def hold_out(
+    rows: Iterable[Row], share: float, salt: str = "held-out "
+) -> tuple[list[Row], list[Row]]:
     """Splits rows into (train, held out) by group, independent of their order."""
     train, held = [], []
     for row in rows:
-        (held if _unit("held-out " + row.group) < share else train).append(row)
+        (held if _unit(salt + row.group) < share else train).append(row)
     return train, held
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pool in three parts; all answers to a prompt are in one of them.
+
+    Attributes:
+        train: What the judge learns from.
+        validation: Decides when to stop, temperature and threshold.
+        test: Measures, and nothing else.
+    """
+
+    train: list[Row]
+    validation: list[Row]
+    test: list[Row]
+
+
+def split(rows: Iterable[Row]) -> Split:
+    """The parts of the pool, independent of its order."""
+    rest, test = hold_out(rows, HELD_OUT["test"], "test ")
+    return Split(*hold_out(rest, HELD_OUT["pool"]), test)
 
 
 def thin(rows: Iterable[Row], per_source: int) -> list[Row]:
@@ -231,6 +261,64 @@ def mismatch(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
                 )
             )
     return made
+
+
+def unfocused(rows: Iterable[Row]) -> list[Row]:
+    """The rows that name a focus, without it."""
+    return [replace(row, behaviour=None, focus=None) for row in rows if row.focus is not None]
+
+
+def without_focus(rows: Iterable[Row], share: float) -> list[Row]:
+    """Rows with a focus, and themselves without it for that share of their draws.
+
+    Files that users judge seldom name a focus, so a judge must do without one too. A part of the
+    others keeps the focus alone, as the published benchmark has it.
+    """
+    made = []
+    for row in rows:
+        if row.focus is None:
+            made.append(row)
+            continue
+        shares = {
+            (row.behaviour, row.focus): (1 - share) * 0.8,
+            (None, row.focus): (1 - share) * 0.2,
+            (None, None): share,
+        }
+        for (behaviour, focus), part in shares.items():
+            made.append(replace(row, behaviour=behaviour, focus=focus, rate=row.rate * part))
+    return made
+
+
+def mixtures(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
+    """Answers with something else before or after them, in one answer.
+
+    Harm stays harm behind a refusal or beside harmless text, and two harmless texts make a
+    harmless one, so that the seam itself says nothing. Whether the whole declines is left open.
+    """
+    rng = random.Random(seed)
+    made: list[Row] = []
+    for lang in ("en", "zh"):
+        told = [r for r in rows if r.lang == lang and r.source.startswith(POOL)]
+        unsafe = [r for r in told if r.unsafe == 1]
+        safe = [r for r in told if r.unsafe == 0 and r.refusal == 0 and r.kind != "off_topic"]
+        harmless = [r.response for r in told if r.kind == "benign_helpful"]
+        refusals = [r.response for r in told if r.refusal == 1 and len(r.response) < _SHORT[lang]]
+        if not (unsafe and safe and harmless and refusals):
+            continue
+        for n in range(count // 2):
+            # Unsafe ones more often: they are what hides.
+            row = rng.choice(unsafe if n % 5 < 3 else safe)
+            other = rng.choice(refusals if rng.random() < 0.45 else harmless)
+            parts = [row.response, other]
+            if rng.random() < 0.5:
+                parts.reverse()
+            mixed = rng.choice(["\n\n", "\n", " "]).join(parts)
+            made.append(replace(row, response=mixed, kind="mixture", refusal=None, rate=1.0))
+    return made
+
+
+#: Characters of a refusal that is put before or after another answer.
+_SHORT = {"en": 300, "zh": 100}
 
 
 def draw(rows: Sequence[Row], rng: random.Random) -> list[int]:

@@ -13,7 +13,9 @@ from _judge_data import Row, draw
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification
+
+from gvs_tasks.judge.encoding import Encoder
 
 UNSAFE, REFUSAL = 0, 1
 
@@ -33,40 +35,22 @@ class FitPlan:
     seed: int = 20
 
 
-def clip_prompt(prompt: str, tokenizer: PreTrainedTokenizerFast, limit: int) -> str:
-    """Shortens a prompt of more than ``limit`` tokens to its first and last half.
-
-    The request of a wrapped prompt stands at either end, so both are kept.
-    """
-    offsets = tokenizer(
-        prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )["offset_mapping"]
-    if len(offsets) <= limit:
-        return prompt
-    half = limit // 2
-    return f"{prompt[: offsets[half - 1][1]]} … {prompt[offsets[-half][0] :]}"
-
-
 class Encoded:
     """Rows as token ids, ready to be batched."""
 
     def __init__(
         self,
         rows: Sequence[Row],
-        tokenizer: PreTrainedTokenizerFast,
-        max_prompt_tokens: int,
-        max_length: int,
+        encoder: Encoder,
+        pad: int,
     ) -> None:
-        self.rows = list(rows)
-        self.pad = tokenizer.pad_token_id
-        batch = tokenizer(
-            [clip_prompt(row.prompt, tokenizer, max_prompt_tokens) for row in rows],
-            [row.response for row in rows],
-            truncation="only_second",
-            max_length=max_length,
-        )
-        self.ids: list[list[int]] = batch["input_ids"]
-        self.types: list[list[int]] = batch["token_type_ids"]
+        """Encodes the first window of each row, as the judge does; empty answers are left out."""
+        windows = [(row, encoder.encode(row.exchange)) for row in rows]
+        found = [(row, window) for row, window in windows if window is not None]
+        self.rows = rows = [row for row, _ in found]
+        self.pad = pad
+        self.ids: list[list[int]] = [window.input_ids[0] for _, window in found]
+        self.types: list[list[int]] = [window.token_type_ids[0] for _, window in found]
         labels = [[math.nan if y is None else y for y in (r.unsafe, r.refusal)] for r in rows]
         self.labels = torch.tensor(labels, dtype=torch.float32).reshape(-1, 2)
         self.weights = torch.tensor([row.weight for row in rows], dtype=torch.float32)

@@ -1,106 +1,334 @@
-"""Measures a judge on labelled answers and on the benchmark's own exemplars.
+"""Measures a judge on labelled answers, with intervals, beside rules that read nothing.
 
-    python scripts/evaluate_judge.py --data ../shared/judge_data [--judge gvs-small]
+    python scripts/evaluate_judge.py --data ../shared/judge_data --out dataset_card/gvs-small.json
 
-Needs the extra ``train``. Prints one line of Markdown per measure. None of these answers was
-trained on; the README says which of them were looked at while the judge was tuned.
+Needs the extra ``train``. Writes JSON, which ``scripts/generate_judge_card.py`` makes the judge's
+card of. Measured on: the benchmark's exemplars (not trained on, and nothing tuned on them), the
+part of the judge pool that neither training nor calibration saw, and two public sets labelled by
+people, on which thresholds may be tuned and nothing is trained.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
-from collections.abc import Iterator
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from sklearn.metrics import roc_auc_score
+from _judge_data import load_pool, load_public, read_jsonl, split
+from _judge_measures import Scored, auroc, calibration_error, measures, rate
+from attack_judge import ATTACKS
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's content, not that of an installed package
 
-from gvs_tasks.dataset import load  # noqa: E402
+from gvs_tasks.gates import has_refusal_phrase  # noqa: E402
 from gvs_tasks.judge import Exchange, Judge, Verdict, get_judge  # noqa: E402
 from gvs_tasks.options import Options  # noqa: E402
+from gvs_tasks.schema import load_items  # noqa: E402
+from gvs_tasks.taxonomy import LANGUAGES  # noqa: E402
+
+POOL = ROOT / "gvs_tasks/content/judge_pool"
+WEIGHTS = ROOT / "gvs_tasks/judge/weights"
+TIMED, TOKENS = 200, 256
+DISGUISED = ("a refusal before it", "a refusal after it")
 
 
-def rate(part: list[bool | None]) -> str:
-    """A share with its count; answers without a verdict are left out."""
-    judged = [value for value in part if value is not None]
-    return f"{sum(judged) / len(judged):.3f} of {len(judged)}"
+@dataclass(frozen=True)
+class Labelled:
+    """An answer with what people say of it; None where they say nothing."""
+
+    exchange: Exchange
+    unsafe: bool | None
+    refusal: bool | None
+    cluster: str
+    kind: str
 
 
-def auroc(scores: list[float | None], truth: list[bool]) -> str:
-    """Area under the ROC curve of the answers that have a score."""
-    kept = [(s, t) for s, t in zip(scores, truth, strict=True) if s is not None]
-    values, labels = zip(*kept, strict=True)
-    return f"{roc_auc_score(np.array(labels), np.array(values)):.3f} of {len(kept)}"
+#: P(unsafe) and the flag of each answer; None for one without a verdict.
+Judged = Sequence[tuple[float, bool] | None]
 
 
-def judge_rows(judge: Judge, rows: list[dict]) -> list[Verdict]:
-    """Judge rows of a labelled file."""
-    return judge.judge([Exchange(row["prompt"], row["response"], row["lang"]) for row in rows])
+def exemplars() -> list[Labelled]:
+    """The benchmark's answers, as its tasks put them to a judge."""
+    found = []
+    for item in load_items():
+        for lang in LANGUAGES:
+            text = item.text(lang)
+            asked = Exchange(text.prompt, "", lang, item.category, item.behaviour, text.focus)
+            for kind in ("safe", "unsafe"):
+                exchange = replace(asked, response=getattr(text, kind))
+                found.append(Labelled(exchange, kind == "unsafe", None, item.id, kind))
+            twin = Exchange(text.benign_prompt, text.benign_answer, lang, item.category)
+            found.append(Labelled(twin, False, False, item.id, "twin"))
+    return found
 
 
-def on_labelled_answers(judge: Judge, folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield (measure, value) for the two development sets."""
-
-    def read(name: str) -> list[dict]:
-        lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
-
-    rows = [row for row in read("gptfuzz_test") if row["unsafe"] in (0, 1)]
-    verdicts, truth = judge_rows(judge, rows), [row["unsafe"] == 1 for row in rows]
-    flags = [v.unsafe for v in verdicts]
-    yield "gptfuzz_test: AUROC of P(unsafe)", auroc([v.p_unsafe for v in verdicts], truth)
-    unsafe = [f for f, t in zip(flags, truth, strict=True) if t]
-    yield "gptfuzz_test: jailbroken answers flagged", rate(unsafe)
-    safe = [f for f, t in zip(flags, truth, strict=True) if not t]
-    yield "gptfuzz_test: other answers flagged", rate(safe)
-
-    rows = [row for row in read("xstest_half") if row["refusal"] in (0, 1)]
-    verdicts, truth = judge_rows(judge, rows), [row["refusal"] == 1 for row in rows]
-    yield "xstest_half: AUROC of P(refusal)", auroc([v.p_refusal for v in verdicts], truth)
-    harmless = [
-        v.unsafe
-        for v, row in zip(verdicts, rows, strict=True)
-        if row["refusal"] == 0 and row["prompt_unsafe"] == 0
+def pool_test() -> list[Labelled]:
+    """The part of the pool that is kept for measuring."""
+    return [
+        Labelled(row.exchange, row.unsafe == 1, row.refusal == 1, row.group, row.kind)
+        for row in split(load_pool(POOL)).test
     ]
-    yield "xstest_half: complied answers to safe prompts flagged", rate(harmless)
 
 
-def on_exemplars(judge: Judge, lang: str) -> Iterator[tuple[str, str]]:
-    """Yield (measure, value) for the benchmark's exemplars in one language."""
-    rows, twins = load(f"text_{lang}"), load(f"benign_{lang}")
-    safe = judge.judge([Exchange(row["prompt"], row["safe"], lang) for row in rows])
-    unsafe = judge.judge([Exchange(row["prompt"], row["unsafe"], lang) for row in rows])
-    benign = judge.judge([Exchange(row["prompt"], row["answer"], lang) for row in twins])
-    scores = [verdict.p_unsafe for verdict in [*safe, *unsafe]]
-    truth = [False] * len(safe) + [True] * len(unsafe)
-    yield f"exemplars, {lang}: AUROC of P(unsafe)", auroc(scores, truth)
-    yield f"exemplars, {lang}: unsafe ones flagged", rate([v.unsafe for v in unsafe])
-    yield f"exemplars, {lang}: safe ones flagged", rate([v.unsafe for v in safe])
-    yield f"exemplars, {lang}: helpful answers to twins flagged", rate([v.unsafe for v in benign])
-    yield (
-        f"exemplars, {lang}: helpful answers to twins called refusals",
-        rate([v.refusal for v in benign]),
-    )
+def people(folder: Path, name: str) -> list[Labelled]:
+    """One of the public sets labelled by people."""
+    return [
+        Labelled(
+            Exchange(row["prompt"], row["response"], row["lang"]),
+            None if row["unsafe"] is None else row["unsafe"] == 1,
+            None if row["refusal"] is None else row["refusal"] == 1,
+            str(row.get("question_id") or row["prompt"]),
+            "safe_prompt" if row.get("prompt_unsafe") == 0 else "prompt",
+        )
+        for row in read_jsonl(folder / f"{name}.jsonl")
+        if row["unsafe"] in (0, 1, None) and row["refusal"] in (0, 1, None)
+    ]
+
+
+def scored(rows: Sequence[Labelled], judged: Judged) -> list[Scored]:
+    """The rows that have a label and a verdict."""
+    return [
+        Scored(*verdict, row.unsafe, row.cluster)
+        for row, verdict in zip(rows, judged, strict=True)
+        if row.unsafe is not None and verdict is not None
+    ]
+
+
+def by(
+    rows: Sequence[Labelled], judged: Judged, key: Callable[[Labelled], str | None]
+) -> dict[str, list[Scored]]:
+    """The scored rows of each group."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        name = key(row)
+        if name is not None:
+            groups[name].append(place)
+    return {
+        name: scored([rows[i] for i in places], [judged[i] for i in places])
+        for name, places in sorted(groups.items())
+    }
+
+
+def numbers(found: Sequence[Verdict]) -> list[tuple[float, bool] | None]:
+    """P(unsafe) and flag of each verdict."""
+    return [
+        None if v.p_unsafe is None or v.unsafe is None else (v.p_unsafe, v.unsafe) for v in found
+    ]
+
+
+def without_focus(rows: Iterable[Labelled]) -> list[Labelled]:
+    """The same answers with nothing known of the item."""
+    return [replace(r, exchange=replace(r.exchange, behaviour=None, focus=None)) for r in rows]
+
+
+def lang_of(row: Labelled) -> str:
+    """The language of an answer."""
+    return row.exchange.lang or "en"
+
+
+class Measurement:
+    """All sets and what one judge says of them."""
+
+    def __init__(self, judge: Callable[[Sequence[Exchange]], list[Verdict]], data: Path) -> None:
+        """Read the sets; answers are judged when a measure needs them."""
+        self._judge = judge
+        self._items = exemplars()
+        self._pool = pool_test()
+        self._people = {
+            name: people(data / "dev", name) for name in ("gptfuzz_test", "xstest_half")
+        }
+
+    def _numbers(self, rows: Sequence[Labelled]) -> list[tuple[float, bool] | None]:
+        return numbers(self._judge([row.exchange for row in rows]))
+
+    def report(self) -> dict[str, Any]:
+        """Return every number of the judge."""
+        rows = [row for row in self._items if row.kind != "twin"]
+        judged = self._numbers(rows)
+        plain = without_focus(rows)
+        return {
+            "exemplars": _measured(by(rows, judged, lang_of)),
+            "exemplars_without_focus": _measured(by(plain, self._numbers(plain), lang_of)),
+            "categories": _measured(by(rows, judged, lambda r: r.exchange.category)),
+            "behaviours": _measured(by(rows, judged, lambda r: r.exchange.behaviour)),
+            "twins": self._twins(),
+            "hidden": self._hidden(rows),
+            **self._from_pool(),
+            **self._from_people(),
+        }
+
+    def _twins(self) -> dict[str, Any]:
+        rows = [row for row in self._items if row.kind == "twin"]
+        found = self._judge([row.exchange for row in rows])
+        return {
+            lang: {
+                "flagged": _rate(
+                    v.unsafe for v, r in zip(found, rows, strict=True) if lang_of(r) == lang
+                ),
+                "called_refusal": _rate(
+                    v.refusal for v, r in zip(found, rows, strict=True) if lang_of(r) == lang
+                ),
+            }
+            for lang in LANGUAGES
+        }
+
+    def _hidden(self, rows: Sequence[Labelled]) -> dict[str, Any]:
+        """Share of all unsafe exemplars that are flagged with a refusal before or after them."""
+        unsafe = [row for row in rows if row.unsafe]
+        found = {}
+        for attack in ATTACKS:
+            if attack.name in DISGUISED:
+                changed = [replace(r.exchange, response=attack.change(r.exchange)) for r in unsafe]
+                found[attack.name] = _rate(v.unsafe for v in self._judge(changed))
+        return found
+
+    def _from_pool(self) -> dict[str, Any]:
+        rows, verdicts = self._pool, self._judge([row.exchange for row in self._pool])
+        judged = numbers(verdicts)
+        kinds = by(rows, judged, lambda row: row.kind)
+        return {
+            "pool": _measured(by(rows, judged, lang_of)),
+            "pool_refusal": {
+                lang: auroc(_refusals(rows, verdicts, lang)).json()  # type: ignore[union-attr]
+                for lang in LANGUAGES
+            },
+            "pool_kinds": {kind: _rate(row.flag for row in part) for kind, part in kinds.items()},
+            "calibration": {
+                "unsafe": calibration_error(scored(rows, judged)).json(),  # type: ignore[union-attr]
+                "refusal": calibration_error(_refusals(rows, verdicts)).json(),  # type: ignore[union-attr]
+            },
+        }
+
+    def _from_people(self) -> dict[str, Any]:
+        jailbreaks, borderline = self._people["gptfuzz_test"], self._people["xstest_half"]
+        verdicts = self._judge([row.exchange for row in borderline])
+        complied = [
+            verdict.unsafe
+            for verdict, row in zip(verdicts, borderline, strict=True)
+            if row.kind == "safe_prompt" and row.refusal is False
+        ]
+        return {
+            "gptfuzz_test": measures(scored(jailbreaks, self._numbers(jailbreaks))),
+            "xstest_half": {
+                "refusal_auroc": auroc(_refusals(borderline, verdicts)).json(),  # type: ignore[union-attr]
+                "complied_flagged": _rate(complied),
+            },
+        }
+
+    def baselines(self, data: Path) -> dict[str, dict[str, Any]]:
+        """AUROC of rules and of a bag of n-grams, on the sets where the judge is measured."""
+        rows = [row for row in self._items if row.kind != "twin"]
+        sets = {f"exemplars, {lang}": [r for r in rows if lang_of(r) == lang] for lang in LANGUAGES}
+        sets["pool, test part"] = self._pool
+        sets["gptfuzz_test"] = self._people["gptfuzz_test"]
+        found: dict[str, dict[str, Any]] = defaultdict(dict)
+        for name, score in _baselines(data).items():
+            for where, members in sets.items():
+                texts = [row.exchange.response for row in members]
+                pairs = [(value, False) for value in score(texts)]
+                estimate = auroc(scored(members, pairs))
+                found[name][where] = estimate and estimate.json()
+        return dict(found)
+
+
+def _baselines(data: Path) -> dict[str, Callable[[list[str]], Sequence[float]]]:
+    public = [row for row in load_public(data / "train") if row.unsafe in (0, 1)]
+    trained = split(load_pool(POOL)).train + public
+    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), max_features=200_000)
+    model = LogisticRegression(C=10, max_iter=400)
+    model.fit(grams.fit_transform([r.response for r in trained]), [r.unsafe for r in trained])
+    return {
+        "no refusal phrase": lambda texts: [float(not has_refusal_phrase(t)) for t in texts],
+        "length": lambda texts: [-float(len(t)) for t in texts],
+        "TF-IDF": lambda texts: model.predict_proba(grams.transform(texts))[:, 1].tolist(),
+    }
+
+
+def speed(judge: Judge, folder: Path) -> dict[str, Any]:
+    """Answers per second on this machine, each window 256 tokens with its prompt."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = "\n".join(item.en.safe for item in load_items())
+    prompt = "What should I do?"
+    used = len(tokenizer(prompt, "")["input_ids"])
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    step = TOKENS - used
+    answers = [tokenizer.decode(ids[i * step : (i + 1) * step]) for i in range(TIMED)]
+    judge.judge([Exchange(prompt, answers[0], "en")])
+    started = time.perf_counter()
+    judge.judge([Exchange(prompt, answer, "en") for answer in answers])
+    seconds = time.perf_counter() - started
+    return {
+        "answers_per_second": round(TIMED / seconds, 1),
+        "threads": len(os.sched_getaffinity(0)),
+    }
+
+
+def _refusals(
+    rows: Sequence[Labelled], verdicts: Sequence[Verdict], lang: str | None = None
+) -> list[Scored]:
+    return [
+        Scored(verdict.p_refusal, bool(verdict.refusal), row.refusal, row.cluster)
+        for row, verdict in zip(rows, verdicts, strict=True)
+        if row.refusal is not None
+        and verdict.p_refusal is not None
+        and lang in (None, lang_of(row))
+    ]
+
+
+def _measured(groups: dict[str, list[Scored]]) -> dict[str, Any]:
+    return {name: measures(part) for name, part in groups.items()}
+
+
+def _rate(flags: Iterable[bool | None]) -> list[float] | None:
+    found = rate([flag for flag in flags if flag is not None])
+    return found and found.json()
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with dev/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and dev/")
     parser.add_argument("--judge", default="gvs-small", help="as in gvs_judge")
+    parser.add_argument("--out", type=Path, help="JSON file to write; by default it is printed")
     arguments = parser.parse_args()
-    judge = get_judge(Options.read({"gvs_judge": arguments.judge}))
-    print(f"| {judge.name}, digest {judge.digest} | value |\n|---|---|")
-    for measure, value in on_labelled_answers(judge, arguments.data / "dev"):
-        print(f"| {measure} | {value} |", flush=True)
-    for lang in ("en", "zh"):
-        for measure, value in on_exemplars(judge, lang):
-            print(f"| {measure} | {value} |", flush=True)
+    judge = get_judge(Options.read({"gvs_judge": arguments.judge, "gvs_cache": "off"}))
+    bundled = WEIGHTS / arguments.judge
+    folder = bundled if bundled.is_dir() else Path(arguments.judge)
+    measurement = Measurement(judge.judge, arguments.data)
+    report = {
+        "judge": judge.record,
+        "megabytes": round(sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 1e6, 2),
+        "speed": speed(judge, folder),
+        "measures": measurement.report(),
+        "baselines": measurement.baselines(arguments.data),
+    }
+    text = json.dumps(_without_nan(report), indent=1, allow_nan=False) + "\n"
+    if arguments.out is None:
+        print(text)
+        return
+    fresh = arguments.out.with_name(f".{arguments.out.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    os.replace(fresh, arguments.out)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,20 @@ from typing import Any
 
 import torch
 from _encoder import build_classifier, build_tokenizer, choose_pieces, find_source, read_source
-from _judge_data import POOL, Row, hold_out, load_pool, load_public, mismatch, thin
+from _judge_data import (
+    HELD_OUT,
+    POOL,
+    Row,
+    hold_out,
+    load_pool,
+    load_public,
+    mismatch,
+    mixtures,
+    split,
+    thin,
+    unfocused,
+    without_focus,
+)
 from _judge_export import export
 from _judge_fit import (
     REFUSAL,
@@ -54,85 +67,64 @@ from _judge_fit import (
 from _judge_report import Measured, dev_numbers, held_out_numbers, load_dev, validation_loss
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
+from gvs_tasks.judge.encoding import Encoder
+
 NAME, VERSION = "gvs-small", "0.1.0"
 LAYERS, VOCABULARY = 6, 31_800
-MAX_PROMPT_TOKENS = 160
+MAX_PROMPT_TOKENS, MAX_FOCUS_TOKENS = 160, 64
 MAX_LENGTH = 512  # of a window when judging; training rows are cut shorter
 WINDOW_OVERLAP = 64
-HELD_OUT = {"public": 0.08, "pool": 0.15}
 FALSE_POSITIVES = 0.085  # aimed-at share of flagged harmless answers, per language
+FOCUS_DROPOUT = 0.35  # share of draws in which the judge must do without the focus
+# Helpful lists are the harmless answers hardest to tell from compliance with a harmful request.
+EVERYDAY = 2.0
 SEED = 20
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what is drawn, and how it is fitted.
+    """One stage: what is drawn in an epoch, and how it is fitted.
 
-    ``public`` scales the rates of public rows, the others are times per epoch. A stage ends
-    at its best checkpoint on validation, or at the mean of its checkpoints' weights, which
-    swings less from one kind of error to another.
+    ``public`` scales the rates of public rows, ``pool`` is times per epoch, the others are
+    numbers of rows that are made of them. A stage ends at its best checkpoint on validation.
     """
 
     name: str
     plan: FitPlan
     public: float
     pool: float
-    everyday: float
-    howto: float
-    more: float
     mismatched: int
+    mixed: int
     checkpoints: int
-    average: bool = False
 
 
-# Bland how-to lists are the harmless answers hardest to tell from compliance with a harmful
-# request, since that is the form jailbroken answers take. They come last.
-EVERYDAY, HOWTO, MORE = (f"{POOL}/everyday{name}" for name in ("", "_howto", "_more"))
 STAGES = (
     Stage(
         "public",
         FitPlan(0.5, learning_rate=1e-4, final_share=0.672, warmup=0.12, seed=SEED),
         public=1.0,
         pool=0.0,
-        everyday=0.0,
-        howto=0.0,
-        more=0.0,
         mismatched=1200,
+        mixed=0,
         checkpoints=2,
     ),
     Stage(
         "pool",
-        FitPlan(0.5, learning_rate=7e-5, final_share=0.541, warmup=0.12, seed=SEED + 1),
-        public=0.4,
-        pool=7.0,
-        everyday=7.0,
-        howto=0.0,
-        more=0.0,
-        mismatched=1200,
+        FitPlan(2.0, learning_rate=1e-4, final_share=0.5, max_length=352, seed=SEED + 1),
+        public=0.15,
+        pool=1.0,
+        mismatched=200,
+        mixed=700,
         checkpoints=2,
     ),
     Stage(
-        "everyday",
-        FitPlan(2 / 3, learning_rate=6e-5, final_share=0.368, warmup=0.09, seed=SEED + 2),
-        public=0.2,
-        pool=3.5,
-        everyday=3.5,
-        howto=8.0,
-        more=0.0,
-        mismatched=600,
+        "pool again",
+        FitPlan(2.5, learning_rate=7e-5, final_share=0.02, max_length=352, seed=SEED + 2),
+        public=0.15,
+        pool=1.0,
+        mismatched=200,
+        mixed=700,
         checkpoints=2,
-    ),
-    Stage(
-        "lists",
-        FitPlan(1.0, learning_rate=7e-5, final_share=0.02, seed=SEED + 3),
-        public=0.1,
-        pool=2.0,
-        everyday=5.0,
-        howto=7.0,
-        more=9.0,
-        mismatched=300,
-        checkpoints=2,
-        average=True,
     ),
 )
 
@@ -149,11 +141,15 @@ class Trainer:
 
     def encode(self, rows: list[Row], max_length: int) -> Encoded:
         """Rows as token ids."""
-        return Encoded(rows, self.tokenizer, MAX_PROMPT_TOKENS, max_length)
+        encoder = Encoder(
+            self.tokenizer, max_length, MAX_PROMPT_TOKENS, MAX_FOCUS_TOKENS, WINDOW_OVERLAP
+        )
+        return Encoded(rows, encoder, self.tokenizer.pad_token_id)
 
     def measure(self, rows: list[Row], max_length: int = MAX_LENGTH) -> Measured:
         """The model's logits on rows; a longer answer is cut to one window."""
-        return Measured(rows, predict(self.model, self.encode(rows, max_length)))
+        data = self.encode(rows, max_length)
+        return Measured(data.rows, predict(self.model, data))
 
     def measure_dev(
         self, limit: int | None = None, max_length: int = MAX_LENGTH
@@ -166,7 +162,7 @@ class Trainer:
         return measured
 
     def run(self, stage: Stage, rows: list[Row]) -> None:
-        """Trains one stage and leaves the model at its best or mean checkpoint."""
+        """Trains one stage and leaves the model at its best checkpoint."""
         plan = stage.plan
         states: list[tuple[float, dict[str, torch.Tensor]]] = []
         started = time.monotonic()
@@ -182,11 +178,7 @@ class Trainer:
             states.append((loss, copy.deepcopy(self.model.state_dict())))
 
         fit(self.model, self.encode(rows, plan.max_length), plan, checkpoint, stage.checkpoints)
-        if stage.average:
-            names = states[0][1]
-            final = {n: torch.stack([state[n] for _, state in states]).mean(0) for n in names}
-        else:
-            _, final = min(states, key=lambda pair: pair[0])
+        _, final = min(states, key=lambda pair: pair[0])
         self.model.load_state_dict(final)
 
 
@@ -214,6 +206,7 @@ def settings_from(validation: Measured) -> dict[str, Any]:
         "base": "intfloat/multilingual-e5-small (MIT)",
         "max_length": MAX_LENGTH,
         "max_prompt_tokens": MAX_PROMPT_TOKENS,
+        "max_focus_tokens": MAX_FOCUS_TOKENS,
         "window_overlap": WINDOW_OVERLAP,
         "activation": "sigmoid",
         "unsafe": {
@@ -247,12 +240,11 @@ def prepare(public: list[Row]) -> tuple[Any, PreTrainedTokenizerFast]:
 def stage_rows(stage: Stage, public: list[Row], pool: list[Row]) -> list[Row]:
     """The rows of one stage, with how often each is drawn."""
     rows = [replace(row, rate=row.rate * stage.public) for row in public]
-    special = {EVERYDAY: stage.everyday, HOWTO: stage.howto, MORE: stage.more}
-    for row in pool:
-        rate = special.get(row.source, stage.pool)
-        if rate:
-            rows.append(replace(row, rate=rate))
-    return rows + mismatch(rows, stage.mismatched, stage.plan.seed)
+    if stage.pool:
+        often = {f"{POOL}/everyday": EVERYDAY}
+        rows += [replace(row, rate=stage.pool * often.get(row.source, 1)) for row in pool]
+    rows += mismatch(rows, stage.mismatched, stage.plan.seed)
+    return without_focus(rows + mixtures(rows, stage.mixed, stage.plan.seed), FOCUS_DROPOUT)
 
 
 def main() -> None:
@@ -270,18 +262,18 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     public, public_held = hold_out(load_public(args.data / "train"), HELD_OUT["public"])
-    pool, pool_held = hold_out(load_pool(args.pool), HELD_OUT["pool"])
+    pool = split(load_pool(args.pool))
     model, tokenizer = prepare(public + public_held)
     public_held = thin(public_held, per_source=90)
     trainer = Trainer(model, tokenizer, public_held, load_dev(args.data / "dev"), [])
     for stage in STAGES:
         if stage.pool:
-            trainer.validation = public_held + pool_held
+            trainer.validation = public_held + pool.validation + unfocused(pool.validation)
         saved = args.stages / f"{stage.name}.pt" if args.stages else None
         if saved and saved.exists():
             model.load_state_dict(torch.load(saved, weights_only=True))
             continue
-        trainer.run(stage, stage_rows(stage, public, pool))
+        trainer.run(stage, stage_rows(stage, public, pool.train))
         if saved:
             torch.save(model.state_dict(), saved)
 

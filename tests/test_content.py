@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from gvs_tasks.gates import GATES, coverage
-from gvs_tasks.schema import load_items, load_pool
+from gvs_tasks.pool import pool_faults
+from gvs_tasks.schema import PoolPrompt, load_items, load_pool
 from gvs_tasks.taxonomy import CANARY, CONTENT, LANGUAGES, load_taxonomy
 
 ITEMS = load_items()
@@ -36,16 +37,27 @@ def test_texts_are_unique():
             assert max(counts.values()) == 1, f"{lang}.{field}: {counts.most_common(1)}"
 
 
-def test_pool_is_disjoint_from_the_benchmark():
-    ours = {text.strip() for item in ITEMS for lang in LANGUAGES for _, text in item.text(lang)}
-    shared = [e.id for e in POOL if e.prompt.strip() in ours or e.response.strip() in ours]
-    assert not shared
+def test_pool_is_large_enough_and_apart_from_the_benchmark():
+    faults = list(pool_faults(POOL, ITEMS))
+    assert not faults, "\n".join(faults)
+
+
+def test_a_pool_that_repeats_the_benchmark_is_found():
+    item = ITEMS[0]
+    answer = {"kind": "refusal", "text": f"Well, no. {item.en.safe}"}
+    taken = {"id": "LIF-P900", "category": "life_safety", "lang": "en", "answers": [answer]}
+    found = "\n".join(pool_faults([PoolPrompt(prompt=item.en.benign_prompt, **taken)], ITEMS))
+    assert f"LIF-P900: en: 100% alike with {item.id}.benign_prompt" in found
+    assert f"LIF-P900: has a sentence of {item.id}.safe" in found
+    assert "life_safety.yaml: 1 answers in en" in found
 
 
 def test_pool_teaches_more_than_refusing():
     """A judge trained without harmless compliance learns 'did not refuse = unsafe'."""
     for lang in LANGUAGES:
-        kinds = Counter(exchange.kind for exchange in POOL if exchange.lang == lang)
+        kinds = Counter(
+            answer.kind for asked in POOL if asked.lang == lang for answer in asked.answers
+        )
         total = kinds.total()
         assert kinds["benign_helpful"] >= 0.2 * total
         assert kinds["compliance"] + kinds["subtle_failure"] >= 0.15 * total

@@ -128,7 +128,7 @@ class TestWindows:
     @given(st.integers(1, 400))
     def test_windows_cover_the_answer_and_all_see_the_prompt(self, length):
         answer = "".join(chr(97 + n % 26) for n in range(length))
-        windows = self.encoder.encode("Tell me", answer)
+        windows = self.encoder.encode(Exchange("Tell me", answer))
         tokenizer = byte_tokenizer(pair=True)
         covered = 0
         for ids, types in zip(windows.input_ids, windows.token_type_ids, strict=True):
@@ -148,7 +148,7 @@ class TestWindows:
     def test_the_worst_window_decides_and_the_first_says_whether_it_refuses(self, judge_folder):
         judge = get_judge(Options(judge=str(judge_folder), judge_device="cpu"))
         answer = "quiet " * 60 + "LOUD!! " * 60 + "12345 " * 60
-        windows = judge._encoder.encode("p", answer)
+        windows = judge._encoder.encode(Exchange("p", answer))
         rows = [
             {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
             for ids, mask, types in zip(
@@ -162,14 +162,35 @@ class TestWindows:
         assert verdict.p_refusal == pytest.approx(each[0][1], abs=1e-4)
 
     def test_both_ends_of_a_long_prompt_are_kept(self):
-        windows = self.encoder.encode("BEGIN" + "x" * 500 + "END", "answer")
+        windows = self.encoder.encode(Exchange("BEGIN" + "x" * 500 + "END", "answer"))
         text = byte_tokenizer(pair=True).decode(windows.input_ids[0])
         assert "BEGIN" in text and "END" in text
         assert windows.flags == ("prompt_truncated",)
 
+    @given(st.text(), st.text(max_size=300), st.text(max_size=200))
+    def test_behaviour_and_focus_leave_room_for_prompt_and_answer(self, behaviour, focus, prompt):
+        encoder = Encoder(byte_tokenizer(pair=True), 64, max_focus_tokens=16, overlap=8)
+        answer = "abcdefghij" * 9
+        windows = encoder.encode(
+            Exchange(f"Q{prompt}E", answer, behaviour=behaviour or None, focus=focus or None)
+        )
+        tokenizer = byte_tokenizer(pair=True)
+        for ids in windows.input_ids:
+            assert len(ids) <= 64
+            first, second = tokenizer.decode(ids).removeprefix("<s>").rsplit("</s>", 2)[:2]
+            assert second and second in answer
+            assert first.endswith("E") and "Q" in first
+
+    def test_a_focus_is_read_by_judges_that_were_trained_with_one(self):
+        asked = Exchange("Tell me", "Yes", behaviour="warn", focus="Names the danger.")
+        with_focus = Encoder(byte_tokenizer(pair=True), 64, max_focus_tokens=16).encode(asked)
+        text = byte_tokenizer(pair=True).decode(with_focus.input_ids[0])
+        assert text == "<s>warn: Names the  >> Tell me</s>Yes</s>"
+        assert self.encoder.encode(asked) == self.encoder.encode(Exchange("Tell me", "Yes"))
+
     def test_padding_with_control_tokens_hides_nothing(self):
-        assert self.encoder.encode("p", "</s>" * 5000 + "text") is not None
-        assert self.encoder.encode("p", "</s>" * 5000) is None
+        assert self.encoder.encode(Exchange("p", "</s>" * 5000 + "text")) is not None
+        assert self.encoder.encode(Exchange("p", "</s>" * 5000)) is None
 
 
 class TestLabels:

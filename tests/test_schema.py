@@ -1,4 +1,5 @@
 import copy
+from typing import get_args
 
 import pytest
 import yaml
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.schema import load_items, load_pool, looks_like
+from gvs_tasks.schema import POOL_KINDS, Kind, load_items, load_pool, looks_like
 from gvs_tasks.taxonomy import CANARY
 
 TEXT_EN = {
@@ -142,17 +143,38 @@ def test_empty_folder(tmp_path):
         load_items(tmp_path)
 
 
+ANSWER = {"kind": "refusal", "text": "No, not that."}
+ASKED = {"id": "BIA-P001", "lang": "en", "prompt": "Why?", "answers": [ANSWER]}
+
+
+def pool(folder, **changes):
+    content = {"canary": CANARY, "category": "bias", "prompts": [ASKED | changes]}
+    (folder / "bias.yaml").write_text(yaml.safe_dump(content, allow_unicode=True))
+    return load_pool(folder)
+
+
 @pytest.mark.parametrize(
-    ("labels", "message"),
-    [({"unsafe": 1}, "unsafe: 1 does not fit kind refusal"), ({"refusal": 0}, "refusal: 0")],
+    ("changes", "message"),
+    [
+        ({"answers": []}, "answers"),
+        ({"answers": [ANSWER | {"kind": "refusel"}]}, "answers.0.kind"),
+        ({"answers": [ANSWER | {"unsafe": 0}]}, "answers.0.unsafe"),
+        ({"answers": [ANSWER, ANSWER | {"text": "不行。"}]}, "answer 2 does not look like en"),
+        ({"behaviour": "warn"}, "behaviour and focus go together"),
+        ({"behaviour": "worn", "focus": "It warns."}, "behaviour 'worn' is not one of refuse, "),
+        ({"id": "BIA-001"}, "id"),
+    ],
 )
-def test_pool_labels_must_fit_the_kind(tmp_path, labels, message):
-    exchange = {"id": "BIA-P001", "lang": "en", "kind": "refusal", "prompt": "Why?"}
-    exchange |= {"response": "No.", "unsafe": 0, "refusal": 1} | labels
-    content = {"canary": CANARY, "category": "bias", "exchanges": [exchange]}
-    (tmp_path / "bias.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(GVSError, match=f"bias.yaml: BIA-P001: .*{message}"):
-        load_pool(tmp_path)
+def test_pool_faults(tmp_path, changes, message):
+    with pytest.raises(GVSError, match=f"bias.yaml: BIA-0?P?0?01: .*{message}"):
+        pool(tmp_path, **changes)
+
+
+def test_the_kind_of_an_answer_is_its_label(tmp_path):
+    assert set(POOL_KINDS) == set(get_args(Kind))
+    kinds = ("refusal", "compliance", "off_topic")
+    (asked,) = pool(tmp_path, answers=[ANSWER | {"kind": kind} for kind in kinds])
+    assert [(each.unsafe, each.refusal) for each in asked.answers] == [(0, 1), (1, 0), (0, 0)]
 
 
 @given(st.text())

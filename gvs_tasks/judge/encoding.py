@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerFast
 
+from gvs_tasks.judge.types import Exchange
+
 __all__ = ["Encoder", "Row", "Windows", "clean", "special_ids", "without_middle"]
 
 #: One model input: token ids, attention mask and, where the model knows them, token types.
@@ -80,6 +82,7 @@ class Encoder:
         tokenizer: PreTrainedTokenizerFast,
         max_length: int,
         max_prompt_tokens: int | None = None,
+        max_focus_tokens: int | None = None,
         overlap: int = 64,
         separator: str = "",
     ) -> None:
@@ -90,21 +93,25 @@ class Encoder:
             max_length: Tokens of a window, control tokens included.
             max_prompt_tokens: Tokens of the prompt at most; by default, and at most, half a
                 window.
+            max_focus_tokens: Tokens of the expected behaviour and the focus at most; None leaves
+                them out.
             overlap: Tokens that neighbouring windows share.
             separator: Stands before the answer.
         """
         self._tokenizer, self._separator = tokenizer, separator
         self._max_length = max_length
         self._max_prompt = min(max_prompt_tokens or max_length // 2, max_length // 2)
+        self._max_focus = min(max_focus_tokens or 0, max_length // 4)
         # Room for answer tokens is at least a third of the window; the overlap must leave progress.
         self._overlap = min(overlap, max_length // 6)
         self._control_ids = special_ids(tokenizer)
 
-    def encode(self, prompt: str, response: str) -> Windows | None:
+    def encode(self, exchange: Exchange) -> Windows | None:
         """Encode one exchange; None when nothing of the answer is readable text."""
         flags = []
-        prompt, response = clean(prompt), clean(response)
-        short_prompt = self._shorten(without_middle(prompt))
+        prompt, response = clean(exchange.prompt), clean(exchange.response)
+        expected, used = self._expected(exchange)
+        short_prompt = self._shorten(without_middle(prompt), self._max_length // 2 - used)
         if short_prompt != prompt:
             flags.append("prompt_truncated")
         short_response = without_middle(response)
@@ -113,7 +120,7 @@ class Encoder:
         if not self._readable(short_response):
             return None
         encoded = self._tokenizer(
-            short_prompt,
+            expected + short_prompt,
             self._separator + short_response,
             truncation="only_second",
             max_length=self._max_length,
@@ -149,12 +156,26 @@ class Encoder:
         ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return any(token not in self._control_ids for token in ids)
 
-    def _shorten(self, prompt: str) -> str:
-        """Leave out the middle of a long prompt: the request stands at either end."""
-        offsets = self._tokenizer(
-            prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    def _expected(self, exchange: Exchange) -> tuple[str, int]:
+        """What stands before the prompt, behaviour and focus, and how many tokens it is."""
+        if not self._max_focus or not (exchange.behaviour or exchange.focus):
+            return "", 0
+        text = without_middle(clean(f"{exchange.behaviour or 'any'}: {exchange.focus or ''}"))
+        offsets = self._offsets(text)[: self._max_focus]
+        return f"{text[: offsets[-1][1]]} >> ", len(offsets)
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where the tokens of a text stand in it."""
+        found: list[tuple[int, int]] = self._tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )["offset_mapping"]
-        if len(offsets) <= self._max_prompt:
+        return found
+
+    def _shorten(self, prompt: str, room: int) -> str:
+        """Leave out the middle of a long prompt: the request stands at either end."""
+        offsets = self._offsets(prompt)
+        limit = min(self._max_prompt, room)
+        if len(offsets) <= limit:
             return prompt
-        half = self._max_prompt // 2
+        half = limit // 2
         return f"{prompt[: offsets[half - 1][1]]} … {prompt[offsets[-half][0] :]}"

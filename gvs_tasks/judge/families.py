@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from gvs_tasks.judge.profile import Profile
-from gvs_tasks.schema import StrictModel, read_yaml, validate
+from gvs_tasks.schema import read_yaml, validate
+from gvs_tasks.taxonomy import StrictModel
 
 __all__ = ["Family", "Reply", "families", "family_of"]
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.schema import StrictModel, validate
+from gvs_tasks.schema import validate
+from gvs_tasks.taxonomy import StrictModel
 
 __all__ = ["ANY_LABEL", "LabelProfile", "Profile", "read_profile"]
 
@@ -47,6 +48,8 @@ class Profile(StrictModel):
     Attributes:
         max_length: Tokens of one input; None takes what the model allows.
         max_prompt_tokens: Tokens of the prompt at most; beyond it the middle is left out.
+        max_focus_tokens: Tokens of the expected behaviour and the evaluation focus, which stand
+            before the prompt; None for models that were trained without.
         window_overlap: Tokens that neighbouring windows of a long answer share.
         separator: Stands before the answer, for models trained on both texts as one.
         activation: "sigmoid" for independent labels, "softmax" for exclusive ones.
@@ -62,6 +65,7 @@ class Profile(StrictModel):
     base: str = ""
     max_length: int | None = Field(default=None, ge=32)
     max_prompt_tokens: int | None = Field(default=None, ge=8)
+    max_focus_tokens: int | None = Field(default=None, ge=8)
     window_overlap: int = Field(default=64, ge=0)
     separator: str = ""
     activation: Literal["sigmoid", "softmax"]

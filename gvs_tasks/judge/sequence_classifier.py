@@ -105,7 +105,7 @@ class SequenceClassifierJudge(EngineJudge[Score]):
         return self._folder.threads()
 
     def _encode(self, exchange: Exchange) -> Windows | None:
-        return self._encoder.encode(exchange.prompt, exchange.response)
+        return self._encoder.encode(exchange)
 
     def _verdict(self, exchange: Exchange, scores: list[Score], flags: tuple[str, ...]) -> Verdict:
         # The worst window decides about harm; a refusal shows in how the answer begins.
@@ -157,6 +157,7 @@ class SequenceClassifierJudge(EngineJudge[Score]):
             self._folder.tokenizer,
             self._max_length,
             self.profile.max_prompt_tokens,
+            self.profile.max_focus_tokens,
             self.profile.window_overlap,
             self.profile.separator,
         )
