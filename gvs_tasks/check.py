@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from gvs_tasks import derivation
 from gvs_tasks.card import outdated
 from gvs_tasks.errors import GVSError
 from gvs_tasks.gates import GATES, Coverage, coverage
 from gvs_tasks.generate import differences
+from gvs_tasks.incidents import load_incidents
 from gvs_tasks.pool import pool_faults
 from gvs_tasks.schema import Item, load_items, load_pool
 from gvs_tasks.taxonomy import CONTENT, LANGUAGES, load_taxonomy
@@ -34,6 +36,11 @@ def check_all() -> Iterator[str]:
         faults += found
     if faults:
         raise GVSError("\n".join(faults))
+    incidents = load_incidents()
+    broken = list(derivation.faults(incidents, items))
+    if broken:
+        raise GVSError("\n".join(broken))
+    yield f"incidents: {len(incidents)}, {len(derivation.load_codebook())} codes, links: ok"
     if outdated():
         raise GVSError("The card's counts are out of date. Run scripts/generate_card.py.")
     if (CONTENT / "judge_pool").is_dir():

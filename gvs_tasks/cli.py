@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gvs_tasks import __version__, tasks_path
+from gvs_tasks.cli_incidents import incidents_app
 from gvs_tasks.errors import GVSError
 
 __all__ = ["app", "main"]
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich alone doubles the time of the help
     pretty_exceptions_enable=False,
 )
+app.add_typer(incidents_app, name="incidents")
 
 
 def _version(wanted: bool) -> None:

@@ -16,6 +16,7 @@ from datasets.table import InMemoryTable
 from pyarrow import parquet
 
 from gvs_tasks.errors import GVSError, unknown_name
+from gvs_tasks.incidents import items_of, load_incidents
 from gvs_tasks.schema import Item, load_items, load_pool
 from gvs_tasks.taxonomy import CANARY, CONTENT, LANGUAGES, load_taxonomy
 
@@ -45,6 +46,16 @@ _POOL_FEATURES = Features(
     dict.fromkeys(("id", "prompt_id", "category", "lang", "kind"), _TEXT)
     | dict.fromkeys(("behaviour", "focus", "prompt", "response"), _TEXT)
     | {"unsafe": Value("int64"), "refusal": Value("int64"), "canary": _TEXT}
+)
+_BILINGUAL = {"en": _TEXT, "zh": _TEXT}
+_INCIDENT_FEATURES = Features(
+    {"id": _TEXT, "title": _BILINGUAL, "summary": _BILINGUAL}
+    | dict.fromkeys(("date", "modality", "stage", "category", "risk"), _TEXT)
+    | dict.fromkeys(("secondary", "codes", "systems", "developers", "deployers"), List(_TEXT))
+    | {"countries": List(_TEXT), "harm": _BILINGUAL, "severity": Value("int64")}
+    | {"severity_reason": _BILINGUAL, "status": _TEXT}
+    | {"sources": List({"publisher": _TEXT, "url": _TEXT}), "aiid": Value("int64")}
+    | {"items": List(_TEXT), "canary": _TEXT}
 )
 #: Rows of the published benchmark, which ``scripts/import_upstream.py`` writes.
 UPSTREAM_FEATURES = Features(
@@ -143,6 +154,14 @@ def _pool_rows() -> list[dict[str, Any]]:
     ]
 
 
+def _incident_rows() -> list[dict[str, Any]]:
+    linked = items_of(load_items())
+    return [
+        each.model_dump() | {"items": linked.get(each.id, []), "canary": CANARY}
+        for each in load_incidents()
+    ]
+
+
 def _no_upstream_rows() -> list[dict[str, Any]]:
     raise GVSError(
         "The rows of the published benchmark are not part of this package. Write them with "
@@ -156,6 +175,7 @@ _BUILDERS: dict[str, tuple[Features, Callable[[], list[dict[str, Any]]]]] = {
     "benign_en": (_BENIGN_FEATURES, lambda: [_benign_row(item, "en") for item in load_items()]),
     "benign_zh": (_BENIGN_FEATURES, lambda: [_benign_row(item, "zh") for item in load_items()]),
     "taxonomy": (_TAXONOMY_FEATURES, _taxonomy_rows),
+    "incidents": (_INCIDENT_FEATURES, _incident_rows),
     "judge_pool": (_POOL_FEATURES, _pool_rows),
 }
 CONFIGS = tuple(_BUILDERS)

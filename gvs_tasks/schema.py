@@ -30,6 +30,7 @@ __all__ = [
     "ItemText",
     "PoolAnswer",
     "PoolPrompt",
+    "load_entries",
     "load_items",
     "load_pool",
     "read_yaml",
@@ -270,7 +271,17 @@ def _entries(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, entry | {"category": data["category"]}
 
 
-def _load(model: type[Model], folder: Path, key: str) -> list[Model]:
+def load_entries(model: type[Model], folder: Path, key: str) -> list[Model]:
+    """Read every content file of a folder, one for each category.
+
+    Args:
+        model: What an entry must be; it has an `id`, and gets the category of its file.
+        folder: Holds ``<category>.yaml`` files.
+        key: Name of the list of entries in a file.
+
+    Raises:
+        GVSError: With one line per fault, naming file, entry and field.
+    """
     entries: list[Model] = []
     errors: list[str] = []
     seen: dict[str, str] = {}
@@ -301,7 +312,7 @@ def load_items(folder: Path = CONTENT / "items") -> list[Item]:
         GVSError: With one line per fault, naming file, item and field.
     """
     order: dict[str, int] = {c.slug: n for n, c in enumerate(load_taxonomy().categories)}
-    items = _load(Item, folder, "items")
+    items = load_entries(Item, folder, "items")
     if not items:
         raise GVSError(f"{folder}: no items (*.yaml) found.")
     return sorted(items, key=lambda item: (order[item.category], item.id))
@@ -309,4 +320,4 @@ def load_items(folder: Path = CONTENT / "items") -> list[Item]:
 
 def load_pool(folder: Path = CONTENT / "judge_pool") -> list[PoolPrompt]:
     """Read and check the judge pool; raises GVSError as `load_items` does."""
-    return _load(PoolPrompt, folder, "prompts")
+    return load_entries(PoolPrompt, folder, "prompts")
