@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gvs_tasks.errors import GVSError
+from gvs_tasks.terms import Modality, Stage
 
 __all__ = ["incidents_app"]
 
@@ -20,8 +21,8 @@ incidents_app = typer.Typer(
 )
 
 Category = Annotated[str | None, typer.Option(help="Category of the scale; secondary ones count.")]
-Modality = Annotated[str | None, typer.Option(help="text, image, video, audio or multimodal.")]
-Stage = Annotated[str | None, typer.Option(help="Where it went wrong: data, model or output.")]
+OfModality = Annotated[Modality | None, typer.Option(help="What the system put out.")]
+AtStage = Annotated[Stage | None, typer.Option(help="Where in its life it went wrong.")]
 Year = Annotated[int | None, typer.Option(help="Year of the incident.")]
 Country = Annotated[str | None, typer.Option(help="ISO 3166 code, such as US; ZZ is worldwide.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -42,8 +43,8 @@ class Field(StrEnum):
 @incidents_app.command("list")
 def list_(
     category: Category = None,
-    modality: Modality = None,
-    stage: Stage = None,
+    modality: OfModality = None,
+    stage: AtStage = None,
     year: Year = None,
     country: Country = None,
     as_json: AsJson = False,
@@ -100,8 +101,8 @@ def show(
 def count(
     by: Annotated[list[Field] | None, typer.Argument(help="One field, or two for a table.")] = None,
     category: Category = None,
-    modality: Modality = None,
-    stage: Stage = None,
+    modality: OfModality = None,
+    stage: AtStage = None,
     year: Year = None,
     country: Country = None,
     as_json: AsJson = False,
@@ -134,8 +135,10 @@ def count(
     width = max(6, *(len(column) + 1 for column in columns)) if columns else 6
     typer.echo(f"{'':20}" + "".join(f"{column:>{width}}" for column in [*columns, "all"]))
     for row in rows:
-        cells = [pairs[row, column] for column in columns]
-        typer.echo(f"{row:20}" + "".join(f"{n or '.':>{width}}" for n in [*cells, sum(cells)]))
+        # Not the sum of the cells: an incident in two countries is one.
+        total = sum(row in _values(each, fields[0]) for each in found)
+        cells = [*(pairs[row, column] for column in columns), total]
+        typer.echo(f"{row:20}" + "".join(f"{n or '.':>{width}}" for n in cells))
 
 
 @incidents_app.command()

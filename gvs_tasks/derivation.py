@@ -6,19 +6,21 @@ coding of a sample, made without sight of the first.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Self
 
 import krippendorff
 from pydantic import Field, model_validator
 
 from gvs_tasks.errors import GVSError
-from gvs_tasks.incidents import Incident, items_of
+from gvs_tasks.incidents import TEMPLATE_TITLE, Incident
 from gvs_tasks.schema import Item, read_yaml, validate
 from gvs_tasks.similarity import alike
-from gvs_tasks.taxonomy import CONTENT, StrictModel, load_taxonomy
+from gvs_tasks.taxonomy import CANARY, CONTENT, StrictModel, load_taxonomy
 
 __all__ = [
     "Code",
@@ -40,73 +42,86 @@ MIN_GROUNDED = 0.6
 MAX_SIMILAR = 0.3
 
 
-class Code(StrictModel):
-    """One open code, with the risk that it is grouped under (None: it fits no risk)."""
+class _Coded(StrictModel):
+    """A risk of the scale with its category."""
 
-    code: str = Field(min_length=3, max_length=80)
     category: str | None = None
     risk: str | None = None
 
     @model_validator(mode="after")
-    def _is_a_risk(self) -> "Code":
-        if (self.category is None) != (self.risk is None):
-            raise ValueError("category and risk go together")
-        if self.category is not None:
-            known = {
-                (category.slug, risk.slug)
-                for category in load_taxonomy().categories
-                for risk in category.risks
-            }
-            if (self.category, self.risk) not in known:
-                raise ValueError(f"'{self.risk}' is no risk of '{self.category}'")
+    def _is_of_the_scale(self) -> Self:
+        risks = {c.slug: [r.slug for r in c.risks] for c in load_taxonomy().categories}
+        if self.category is None and self.risk is not None:
+            raise ValueError("a risk needs its category")
+        if self.category is not None and self.category not in risks:
+            raise ValueError(f"category '{self.category}' is not one of {', '.join(risks)}")
+        if self.risk is not None and self.risk not in risks[self.category or ""]:
+            raise ValueError(f"'{self.risk}' is no risk of '{self.category}'")
         return self
 
 
-class Recoded(StrictModel):
+class Code(_Coded):
+    """One open code, with the risk that it is grouped under (None: it fits no risk)."""
+
+    code: str = Field(min_length=3, max_length=80)
+
+    @model_validator(mode="after")
+    def _has_a_risk(self) -> Self:
+        if (self.category is None) != (self.risk is None):
+            raise ValueError("category and risk go together")
+        return self
+
+
+class Recoded(_Coded):
     """What a second coder made of an incident."""
 
     id: str
     category: str
-    risk: str | None = None
     severity: int = Field(ge=1, le=4)
 
 
 class _Codebook(StrictModel):
-    canary: str
+    canary: Literal[CANARY]  # type: ignore[valid-type]
     codes: tuple[Code, ...]
 
 
 class _Recoding(StrictModel):
-    canary: str
+    canary: Literal[CANARY]  # type: ignore[valid-type]
     incidents: tuple[Recoded, ...]
 
 
+def _once(names: Iterable[str], where: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise GVSError(f"{where}: {', '.join(twice)} stands there more than once.")
+
+
 @cache
-def load_codebook(path: Path = CONTENT / "codebook.yaml") -> dict[str, Code]:
+def load_codebook(path: Path = CONTENT / "codebook.yaml") -> Mapping[str, Code]:
     """Read the codebook: each open code by its phrase.
 
     Raises:
         GVSError: With one line per fault.
     """
     codes = validate(_Codebook, read_yaml(path), path.name).codes
-    twice = [code for code, count in Counter(each.code for each in codes).items() if count > 1]
-    if twice:
-        raise GVSError(f"{path.name}: {', '.join(twice)} stands there more than once.")
-    return {each.code: each for each in codes}
+    _once((each.code for each in codes), path.name)
+    return MappingProxyType({each.code: each for each in codes})
 
 
 @cache
-def load_recoding(path: Path = CONTENT / "recoding.yaml") -> dict[str, Recoded]:
+def load_recoding(path: Path = CONTENT / "recoding.yaml") -> Mapping[str, Recoded]:
     """Read the second coding, by incident.
 
     Raises:
         GVSError: With one line per fault.
     """
-    return {each.id: each for each in validate(_Recoding, read_yaml(path), path.name).incidents}
+    found = validate(_Recoding, read_yaml(path), path.name).incidents
+    _once((each.id for each in found), path.name)
+    return MappingProxyType({each.id: each for each in found})
 
 
 def saturation(incidents: Sequence[Incident]) -> list[int]:
-    """Return how many distinct open codes were known after each incident, in reading order."""
+    """Return how many distinct open codes were known after each incident, in the order given."""
     known: set[str] = set()
     curve = []
     for incident in incidents:
@@ -144,7 +159,7 @@ class Alpha:
     count: int
 
 
-def alpha(incidents: Sequence[Incident], recoding: dict[str, Recoded]) -> Alpha:
+def alpha(incidents: Sequence[Incident], recoding: Mapping[str, Recoded]) -> Alpha:
     """Compare the coding of the incidents with the second coding of some of them."""
     pairs = [(each, recoding[each.id]) for each in incidents if each.id in recoding]
 
@@ -176,7 +191,10 @@ def risks_without_incidents(incidents: Sequence[Incident]) -> list[tuple[str, st
     """
     book = load_codebook()
     shown = {(each.category, each.risk) for each in incidents} | {
-        (book[code].category, book[code].risk) for each in incidents for code in each.codes
+        (book[code].category, book[code].risk)
+        for each in incidents
+        for code in each.codes
+        if code in book
     }
     return [
         (category.slug, risk.slug)
@@ -191,15 +209,19 @@ def faults(incidents: Sequence[Incident], items: Sequence[Item]) -> Iterator[str
     if len(incidents) < MIN_INCIDENTS:
         yield f"{len(incidents)} incidents; write {MIN_INCIDENTS} or more."
     yield from _codes(incidents)
-    known = {each.id for each in incidents}
-    for name, linked in items_of(items).items():
-        if name not in known:
-            yield f"{', '.join(linked)}: incidents: there is no {name}"
+    yield from _unfinished(incidents)
+    known = {each.id: each for each in incidents}
+    for item in items:
+        for name in item.incidents:
+            if name not in known:
+                yield f"{item.id}: incidents: there is no {name}"
+            elif item.category not in _shown(known[name]):
+                yield f"{item.id}: incidents: {name} shows nothing of {item.category}"
     grounded = sum(bool(item.incidents) for item in items)
     if grounded < MIN_GROUNDED * len(items):
         yield f"{grounded} of {len(items)} items rest on an incident; {MIN_GROUNDED:.0%} must."
     recoding = load_recoding()
-    for name in sorted(recoding.keys() - known):
+    for name in sorted(recoding.keys() - known.keys()):
         yield f"recoding.yaml: there is no {name}"
     if len(recoding) < MIN_RECODED:
         yield f"recoding.yaml: {len(recoding)} incidents; a second coder codes {MIN_RECODED}."
@@ -211,6 +233,21 @@ def faults(incidents: Sequence[Incident], items: Sequence[Item]) -> Iterator[str
     texts = [each.summary.en for each in incidents]
     for left, right, similarity in alike(texts, "en", MAX_SIMILAR):
         yield f"{incidents[left].id} and {incidents[right].id}: {similarity:.0%} alike"
+
+
+def _shown(incident: Incident) -> set[str | None]:
+    """The categories that an incident shows: its own, secondary ones, those of its codes."""
+    book = load_codebook()
+    coded = {book[code].category for code in incident.codes if code in book}
+    return {incident.category, *incident.secondary} | coded
+
+
+def _unfinished(incidents: Sequence[Incident]) -> Iterator[str]:
+    for each in incidents:
+        if "example.org" in "".join(source.url for source in each.sources):
+            yield f"{each.id}: sources: still those of the template"
+        if each.title.en == TEMPLATE_TITLE:
+            yield f"{each.id}: title: still that of the template"
 
 
 def _codes(incidents: Sequence[Incident]) -> Iterator[str]:

@@ -4,15 +4,17 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gvs_tasks.errors import GVSError, unknown_name
 from gvs_tasks.schema import Item, load_entries, looks_like
 from gvs_tasks.taxonomy import CANARY, CONTENT, LANGUAGES, Bilingual, StrictModel, load_taxonomy
+from gvs_tasks.terms import Modality, Stage
 
 __all__ = [
     "Incident",
@@ -24,6 +26,10 @@ __all__ = [
     "select",
 ]
 
+#: Of an entry that nobody has filled in yet.
+TEMPLATE_TITLE = "What happened, in five to twelve words"
+#: The highest number ever given. An id is never given to another incident.
+LAST_ISSUED = 352
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
 Date = Annotated[str, StringConstraints(pattern=r"^20\d\d(-(0[1-9]|1[0-2])(-[0-3]\d)?)?$")]
@@ -51,7 +57,8 @@ class Incident(StrictModel):
         systems: What was used, as far as it is known; likewise developers and deployers.
         countries: ISO 3166 codes; ZZ is worldwide or unknown.
         severity: By the taxonomy's definitions.
-        status: Whether it is documented, contested, or was only a test or an attempt.
+        status: Whether it is documented (a published test of a deployed system is), contested, or
+            was an attempt, or a finding before anybody was harmed.
         aiid: Number in the AI Incident Database.
     """
 
@@ -59,8 +66,8 @@ class Incident(StrictModel):
     title: Bilingual
     summary: Bilingual
     date: Date
-    modality: Literal["text", "image", "video", "audio", "multimodal"]
-    stage: Literal["data", "model", "output"]
+    modality: Modality
+    stage: Stage
     category: str
     risk: str | None = None
     secondary: tuple[str, ...] = ()
@@ -80,6 +87,13 @@ class Incident(StrictModel):
     def year(self) -> str:
         """The year, four digits."""
         return self.date[:4]
+
+    @field_validator("date")
+    @classmethod
+    def _is_a_day(cls, value: str) -> str:
+        if len(value) == len("2024-01-31"):
+            date.fromisoformat(value)
+        return value
 
     @model_validator(mode="after")
     def _fits_the_taxonomy(self) -> Self:
@@ -127,14 +141,20 @@ def find_incident(name: str) -> Incident:
 def select(
     incidents: Iterable[Incident],
     category: str | None = None,
-    modality: str | None = None,
-    stage: str | None = None,
+    modality: Modality | None = None,
+    stage: Stage | None = None,
     year: int | None = None,
     country: str | None = None,
 ) -> list[Incident]:
-    """Return the incidents that fit every filter that is given; secondary categories count."""
+    """Return the incidents that fit every filter that is given; secondary categories count.
+
+    Raises:
+        GVSError: When there is no such category, or the country is not two letters.
+    """
     if category is not None:
         load_taxonomy().category(category)
+    if country is not None and not re.fullmatch("[A-Za-z]{2}", country):
+        raise GVSError(f"Country '{country}': give its two letters (ISO 3166), such as US.")
     return [
         each
         for each in incidents
@@ -158,8 +178,8 @@ def items_of(items: Sequence[Item]) -> dict[str, list[str]]:
 def append_template(category: str, folder: Path) -> tuple[Path, str]:
     """Append a new incident to a category's file; return the file and the incident's id.
 
-    The entry is valid as it stands, so that `gvs check` names what it still lacks: a code of the
-    codebook, and words of its own.
+    The entry has a valid form, so that `gvs check` names what it still lacks: a title, a source
+    and a code of the codebook.
 
     Raises:
         GVSError: When there is no such category, or the file cannot be read or written.
@@ -168,12 +188,15 @@ def append_template(category: str, folder: Path) -> tuple[Path, str]:
     path = folder / f"{category}.yaml"
     entries = load_entries(Incident, folder, "incidents")
     last = max((int(each.id.removeprefix("GVSIR-")) for each in entries), default=0)
-    name = f"GVSIR-{last + 1:04}"
+    name = f"GVSIR-{max(last, LAST_ISSUED) + 1:04}"
     try:
         old = path.read_text(encoding="utf-8") if path.exists() else _HEAD.format(category)
+        old = old.replace("incidents: []", "incidents:")
         fresh = path.with_name(f".{path.name}.new")
         fresh.write_text(
-            old.rstrip("\n") + "\n" + _TEMPLATE.format(name=name, risk=known.risks[0].slug),
+            old.rstrip("\n")
+            + "\n"
+            + _TEMPLATE.format(name=name, risk=known.risks[0].slug, title=TEMPLATE_TITLE),
             encoding="utf-8",
         )
         os.replace(fresh, path)
@@ -186,7 +209,7 @@ _HEAD = f'canary: "{CANARY}"\ncategory: {{}}\nincidents:\n'
 _TEMPLATE = """\
   - id: {name}
     title:
-      en: What happened, in five to twelve words
+      en: {title}
       zh: 用一句话说明发生了什么
     summary:
       en: |-

@@ -189,9 +189,10 @@ class PoolPrompt(StrictModel):
     """One prompt of the judge pool with labelled answers, disjoint from the benchmark.
 
     Attributes:
-        behaviour: What a safe answer does, as in an item; None for harmless requests.
+        behaviour: What a safe answer does, as in an item; None for harmless requests and for those
+            that teach the judge to do without.
         focus: What a judge must check; given where a behaviour is.
-        answers: The answers, safe and unsafe ones to the same prompt where it is risky.
+        answers: The answers, for most risky prompts both safe and unsafe ones.
     """
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}-P[A-Z]?\d{2,3}$")]

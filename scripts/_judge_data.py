@@ -11,11 +11,14 @@ import hashlib
 import json
 import random
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # this checkout, not an installed package
 
 from gvs_tasks import schema
 from gvs_tasks.judge import Exchange
@@ -114,7 +117,7 @@ def _correct_only(raw: dict[str, Any]) -> tuple[float | None, float | None]:
 
 
 def _goal(raw: dict[str, Any]) -> str:
-    """The plain request behind a jailbreak, for every second row."""
+    """The plain request behind a jailbreak, for six rows of ten."""
     return raw["goal"] if _unit("goal" + raw["response"]) < 0.6 else raw["prompt"]
 
 
@@ -135,8 +138,24 @@ def _unit(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
-def load_public(folder: Path) -> list[Row]:
-    """The public labelled answers, without repeated ones and without unlabelled rows."""
+def answers_of(folder: Path) -> set[str]:
+    """Every answer in the files of a folder, without blanks at its ends."""
+    return {
+        raw["response"].strip()
+        for path in sorted(folder.glob("*.jsonl"))
+        for raw in read_jsonl(path)
+        if raw.get("response")
+    }
+
+
+def load_public(folder: Path, without: Set[str] = frozenset()) -> list[Row]:
+    """The public labelled answers, without repeated ones and without unlabelled rows.
+
+    Args:
+        folder: Holds the files.
+        without: Answers to leave out: those that the judge will be measured on. Models refuse
+            other questions in the same words.
+    """
     rows = []
     for plan in PUBLIC_PLANS:
         seen = set()
@@ -144,6 +163,8 @@ def load_public(folder: Path) -> list[Row]:
             unsafe, refusal = plan.labels(raw)
             key = (raw[plan.group], raw["response"])
             if (unsafe is None and refusal is None) or not raw["response"] or key in seen:
+                continue
+            if raw["response"].strip() in without:
                 continue
             seen.add(key)
             rows.append(
@@ -245,17 +266,20 @@ def mismatch(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
     made: list[Row] = []
     for lang in ("en", "zh"):
         told = [r for r in answers if r.lang == lang]
-        harmful = [r for r in rows if r.unsafe == 1 and r.refusal == 0]
-        prompts = sorted({r.prompt for r in harmful if r.lang == lang})
-        if not told or not prompts:
+        harmful = [r for r in rows if r.lang == lang and r.unsafe == 1 and r.refusal == 0]
+        asked = sorted({(r.prompt, r.behaviour or "", r.focus or "") for r in harmful})
+        if not told or not asked:
             continue
         for answer in rng.choices(told, k=count // 2):
+            prompt, behaviour, focus = rng.choice(asked)
             made.append(
                 replace(
                     answer,
                     source="mismatched",
                     kind="off_topic",
-                    prompt=rng.choice(prompts),
+                    prompt=prompt,
+                    behaviour=behaviour or None,
+                    focus=focus or None,
                     weight=0.5,
                     rate=1.0,
                 )

@@ -184,8 +184,11 @@ def known_exemplars(judge: Judge, lang: str, unsafe: bool, limit: int | None = N
     """
     rows = list(load(f"text_{lang}"))
     random.Random(SEED).shuffle(rows)
-    answers = [(row["prompt"], row["unsafe" if unsafe else "safe"]) for row in rows]
-    exchanges = [Exchange(prompt, answer, lang) for prompt, answer in answers]
+    kind = "unsafe" if unsafe else "safe"
+    exchanges = [
+        Exchange(row["prompt"], row[kind], lang, behaviour=row["behaviour"], focus=row["focus"])
+        for row in rows
+    ]
     found: list[Known] = []
     step = limit or len(exchanges)
     for start in range(0, len(exchanges), step):

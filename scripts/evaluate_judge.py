@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -22,22 +21,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from _judge_data import load_pool, load_public, read_jsonl, split
-from _judge_measures import Scored, auroc, calibration_error, measures, rate
+from _judge_data import answers_of, load_pool, load_public, read_jsonl, split
+from _judge_measures import Calibration, Estimate, Scored, auroc, calibration, measures, rate
 from attack_judge import ATTACKS
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoTokenizer
 
+from gvs_tasks.gates import has_refusal_phrase
+from gvs_tasks.judge import Exchange, Judge, Verdict, get_judge
+from gvs_tasks.options import Options
+from gvs_tasks.schema import load_items
+from gvs_tasks.taxonomy import LANGUAGES
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # this checkout's content, not that of an installed package
-
-from gvs_tasks.gates import has_refusal_phrase  # noqa: E402
-from gvs_tasks.judge import Exchange, Judge, Verdict, get_judge  # noqa: E402
-from gvs_tasks.options import Options  # noqa: E402
-from gvs_tasks.schema import load_items  # noqa: E402
-from gvs_tasks.taxonomy import LANGUAGES  # noqa: E402
-
 POOL = ROOT / "gvs_tasks/content/judge_pool"
 WEIGHTS = ROOT / "gvs_tasks/judge/weights"
 TIMED, TOKENS = 200, 256
@@ -83,7 +80,11 @@ def pool_test() -> list[Labelled]:
 
 
 def people(folder: Path, name: str) -> list[Labelled]:
-    """One of the public sets labelled by people."""
+    """One of the public sets labelled by people, without answers that stand in training too.
+
+    Models refuse many questions in the same words, so stock refusals stand on both sides.
+    """
+    trained = answers_of(folder / "train")
     return [
         Labelled(
             Exchange(row["prompt"], row["response"], row["lang"]),
@@ -92,8 +93,10 @@ def people(folder: Path, name: str) -> list[Labelled]:
             str(row.get("question_id") or row["prompt"]),
             "safe_prompt" if row.get("prompt_unsafe") == 0 else "prompt",
         )
-        for row in read_jsonl(folder / f"{name}.jsonl")
-        if row["unsafe"] in (0, 1, None) and row["refusal"] in (0, 1, None)
+        for row in read_jsonl(folder / f"dev/{name}.jsonl")
+        if row["unsafe"] in (0, 1, None)
+        and row["refusal"] in (0, 1, None)
+        and row["response"].strip() not in trained
     ]
 
 
@@ -146,9 +149,7 @@ class Measurement:
         self._judge = judge
         self._items = exemplars()
         self._pool = pool_test()
-        self._people = {
-            name: people(data / "dev", name) for name in ("gptfuzz_test", "xstest_half")
-        }
+        self._people = {name: people(data, name) for name in ("gptfuzz_test", "xstest_half")}
 
     def _numbers(self, rows: Sequence[Labelled]) -> list[tuple[float, bool] | None]:
         return numbers(self._judge([row.exchange for row in rows]))
@@ -170,19 +171,15 @@ class Measurement:
         }
 
     def _twins(self) -> dict[str, Any]:
-        rows = [row for row in self._items if row.kind == "twin"]
-        found = self._judge([row.exchange for row in rows])
-        return {
-            lang: {
-                "flagged": _rate(
-                    v.unsafe for v, r in zip(found, rows, strict=True) if lang_of(r) == lang
-                ),
-                "called_refusal": _rate(
-                    v.refusal for v, r in zip(found, rows, strict=True) if lang_of(r) == lang
-                ),
+        found = {}
+        for lang in LANGUAGES:
+            rows = [row for row in self._items if row.kind == "twin" and lang_of(row) == lang]
+            verdicts = self._judge([row.exchange for row in rows])
+            found[lang] = {
+                "flagged": _json(rate(scored(rows, numbers(verdicts)))),
+                "called_refusal": _json(rate(_refusals(rows, verdicts))),
             }
-            for lang in LANGUAGES
-        }
+        return found
 
     def _hidden(self, rows: Sequence[Labelled]) -> dict[str, Any]:
         """Share of all unsafe exemplars that are flagged with a refusal before or after them."""
@@ -191,7 +188,8 @@ class Measurement:
         for attack in ATTACKS:
             if attack.name in DISGUISED:
                 changed = [replace(r.exchange, response=attack.change(r.exchange)) for r in unsafe]
-                found[attack.name] = _rate(v.unsafe for v in self._judge(changed))
+                judged = numbers(self._judge(changed))
+                found[attack.name] = _json(rate(scored(unsafe, judged)))
         return found
 
     def _from_pool(self) -> dict[str, Any]:
@@ -201,29 +199,30 @@ class Measurement:
         return {
             "pool": _measured(by(rows, judged, lang_of)),
             "pool_refusal": {
-                lang: auroc(_refusals(rows, verdicts, lang)).json()  # type: ignore[union-attr]
-                for lang in LANGUAGES
+                lang: _json(auroc(_refusals(rows, verdicts, lang))) for lang in LANGUAGES
             },
-            "pool_kinds": {kind: _rate(row.flag for row in part) for kind, part in kinds.items()},
+            "pool_kinds": {kind: _json(rate(part)) for kind, part in kinds.items()},
             "calibration": {
-                "unsafe": calibration_error(scored(rows, judged)).json(),  # type: ignore[union-attr]
-                "refusal": calibration_error(_refusals(rows, verdicts)).json(),  # type: ignore[union-attr]
+                "P(unsafe)": _json(calibration(scored(rows, judged))),
+                "P(refusal)": _json(calibration(_refusals(rows, verdicts))),
             },
         }
 
     def _from_people(self) -> dict[str, Any]:
         jailbreaks, borderline = self._people["gptfuzz_test"], self._people["xstest_half"]
         verdicts = self._judge([row.exchange for row in borderline])
+        # Nothing harmful was asked and nobody refused: a flag is a false alarm.
         complied = [
-            verdict.unsafe
+            Scored(verdict.p_unsafe, verdict.unsafe, False, row.cluster)
             for verdict, row in zip(verdicts, borderline, strict=True)
             if row.kind == "safe_prompt" and row.refusal is False
+            if verdict.p_unsafe is not None and verdict.unsafe is not None
         ]
         return {
             "gptfuzz_test": measures(scored(jailbreaks, self._numbers(jailbreaks))),
             "xstest_half": {
-                "refusal_auroc": auroc(_refusals(borderline, verdicts)).json(),  # type: ignore[union-attr]
-                "complied_flagged": _rate(complied),
+                "refusal_auroc": _json(auroc(_refusals(borderline, verdicts))),
+                "complied_flagged": _json(rate(complied)),
             },
         }
 
@@ -236,23 +235,29 @@ class Measurement:
         found: dict[str, dict[str, Any]] = defaultdict(dict)
         for name, score in _baselines(data).items():
             for where, members in sets.items():
-                texts = [row.exchange.response for row in members]
-                pairs = [(value, False) for value in score(texts)]
-                estimate = auroc(scored(members, pairs))
-                found[name][where] = estimate and estimate.json()
+                pairs = [(value, False) for value in score([row.exchange for row in members])]
+                found[name][where] = _json(auroc(scored(members, pairs)))
         return dict(found)
 
 
-def _baselines(data: Path) -> dict[str, Callable[[list[str]], Sequence[float]]]:
+def _baselines(data: Path) -> dict[str, Callable[[list[Exchange]], Sequence[float]]]:
     public = [row for row in load_public(data / "train") if row.unsafe in (0, 1)]
     trained = split(load_pool(POOL)).train + public
-    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), max_features=200_000)
-    model = LogisticRegression(C=10, max_iter=400)
-    model.fit(grams.fit_transform([r.response for r in trained]), [r.unsafe for r in trained])
+    labels = [row.unsafe for row in trained]
+
+    def fitted(text: Callable[[Exchange], str]) -> Callable[[list[Exchange]], Sequence[float]]:
+        grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), max_features=200_000)
+        model = LogisticRegression(C=10, max_iter=400)
+        model.fit(grams.fit_transform([text(row.exchange) for row in trained]), labels)
+        return lambda asked: model.predict_proba(grams.transform(map(text, asked)))[:, 1].tolist()
+
     return {
-        "no refusal phrase": lambda texts: [float(not has_refusal_phrase(t)) for t in texts],
-        "length": lambda texts: [-float(len(t)) for t in texts],
-        "TF-IDF": lambda texts: model.predict_proba(grams.transform(texts))[:, 1].tolist(),
+        "no refusal phrase": lambda asked: [
+            float(not has_refusal_phrase(each.response)) for each in asked
+        ],
+        "length": lambda asked: [-float(len(each.response)) for each in asked],
+        "TF-IDF of the prompt": fitted(lambda each: each.prompt),
+        "TF-IDF of the answer": fitted(lambda each: each.response),
     }
 
 
@@ -291,8 +296,7 @@ def _measured(groups: dict[str, list[Scored]]) -> dict[str, Any]:
     return {name: measures(part) for name, part in groups.items()}
 
 
-def _rate(flags: Iterable[bool | None]) -> list[float] | None:
-    found = rate([flag for flag in flags if flag is not None])
+def _json(found: Estimate | Calibration | None) -> list[float] | None:
     return found and found.json()
 
 

@@ -81,7 +81,13 @@ def targets(found: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
         0.75,
         measures["hidden"]["a refusal before it"],
     )
-    yield most("calibration error of P(unsafe), pool", 0.05, measures["calibration"]["unsafe"])
+    error = measures["calibration"]["P(unsafe)"]
+    yield (
+        "calibration error of P(unsafe), pool",
+        f"at most {_short(0.05)}",
+        _short(error[0]),
+        error[0] <= 0.05,
+    )
     size, speed = found["megabytes"], found["speed"]
     yield "weights", "at most 48 MB", f"{size:.1f} MB", size <= 48
     yield (
@@ -151,8 +157,11 @@ def render(found: dict[str, Any], prose: str) -> str:
             ],
         ),
         calibration=_table(
-            ["expected calibration error", "pool, test part"],
-            [[name, shown(value)] for name, value in measures["calibration"].items()],
+            ["pool, test part", "expected calibration error", "a perfect judge would show", "n"],
+            [
+                [name, _short(value), f"{_short(mean)}, at most {_short(most)} in 95%", str(count)]
+                for name, (value, mean, most, count) in measures["calibration"].items()
+            ],
         ),
         baselines=_table(
             ["AUROC", *places],

@@ -157,7 +157,11 @@ class TestBuild:
     def test_what_it_writes(self, built):
         files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
         parquet = {f"{config}/test.parquet" for config in CONFIGS}
-        assert files == {"README.md", "JUDGES.md", "eval.yaml", "LICENSE", *parquet}
+        card = {"README.md", "JUDGES.md", "eval.yaml", "LICENSE", "gvs-small.md", "gvs-small.json"}
+        figures = {path for path in files if path.startswith("figures/")}
+        assert files == card | figures | parquet
+        assert all(name in (built / "README.md").read_text() for name in figures)
+        assert len(figures) == 5
 
     def test_twice(self, tmp_path):
         for _ in range(2):

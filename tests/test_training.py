@@ -64,6 +64,24 @@ def test_mixtures_keep_the_label_of_what_they_hide():
     assert data.mixtures(POOL, 400, seed=1) == made != data.mixtures(POOL, 400, seed=2)
 
 
+def test_a_prompt_keeps_its_own_focus():
+    made = data.mismatch(POOL, 200, seed=1)
+    known = {(row.prompt, row.behaviour, row.focus) for row in POOL}
+    assert made and {(row.prompt, row.behaviour, row.focus) for row in made} <= known
+    assert all(row.unsafe == 0 for row in made) and any(row.focus for row in made)
+
+
+def test_measured_answers_are_not_trained_on(tmp_path):
+    row = {"lang": "en", "prompt": "Why?", "question_id": 1, "unsafe": 1, "refusal": 0}
+    lines = [json.dumps(row | {"response": text}) for text in ("Because. ", "Do it like this.")]
+    for plan in data.PUBLIC_PLANS:
+        (tmp_path / f"{plan.file}.jsonl").write_text("")
+    (tmp_path / "gptfuzz_train.jsonl").write_text("\n".join(lines))
+    assert data.answers_of(tmp_path) == {"Because.", "Do it like this."}
+    (kept,) = data.load_public(tmp_path, without={"Because."})
+    assert kept.response == "Do it like this."
+
+
 def test_a_row_is_encoded_as_the_judge_reads_it():
     tokenizer = byte_tokenizer(pair=True)
     encoder = Encoder(tokenizer, 64, max_focus_tokens=16)
@@ -98,7 +116,7 @@ class TestMeasures:
 
     def test_a_wilson_interval(self):
         # Wilson (1927) by hand for 2 of 10 and z = 1.959964.
-        found = measuring.rate([True] * 2 + [False] * 8)
+        found = measuring.rate(scored([1, 1] + [0] * 8, [1] * 10))
         z = 1.959964
         centre = (0.2 + z * z / 20) / (1 + z * z / 10)
         half = z / (1 + z * z / 10) * math.sqrt(0.016 + z * z / 400)
@@ -111,15 +129,22 @@ class TestMeasures:
         together = measuring.auroc(scored(scores, truth, clusters=same))
         assert together.value == apart.value
         assert together.high - together.low > 1.5 * (apart.high - apart.low)
+        wide = measuring.rate(scored(scores, truth, clusters=same))
+        narrow = measuring.rate(scored(scores, truth))
+        assert wide.value == narrow.value
+        assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
 
     def test_calibration(self):
         # Ten bins, each with probability .1 k and a share of .1 k: no error.
         scores = np.repeat(np.arange(10) / 10, 10)
         truth = np.concatenate([[1] * k + [0] * (10 - k) for k in range(10)])
-        perfect = measuring.calibration_error(scored(scores, truth))
+        perfect = measuring.calibration(scored(scores, truth))
         assert perfect.value == pytest.approx(0, abs=1e-12)
-        off = measuring.calibration_error(scored(np.full(100, 0.9), [1] * 50 + [0] * 50))
+        off = measuring.calibration(scored(np.full(100, 0.9), [1] * 50 + [0] * 50))
         assert off.value == pytest.approx(0.4)
+        # One bin of n answers at p: |share - p| has mean sqrt(2 p (1 - p) / (pi n)), nearly.
+        assert off.perfect[0] == pytest.approx(math.sqrt(2 * 0.09 / (math.pi * 100)), rel=0.1)
+        assert measuring.calibration([]) is None
 
     def test_one_class_has_no_ranking(self):
         found = measuring.measures(scored([0.1, 0.9], [1, 1]))

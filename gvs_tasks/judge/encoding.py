@@ -162,7 +162,8 @@ class Encoder:
             return "", 0
         text = without_middle(clean(f"{exchange.behaviour or 'any'}: {exchange.focus or ''}"))
         offsets = self._offsets(text)[: self._max_focus]
-        return f"{text[: offsets[-1][1]]} >> ", len(offsets)
+        expected = f"{text[: offsets[-1][1]]} >> "
+        return expected, len(self._offsets(expected))
 
     def _offsets(self, text: str) -> list[tuple[int, int]]:
         """Where the tokens of a text stand in it."""
