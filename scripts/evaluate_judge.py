@@ -3,9 +3,9 @@
     python scripts/evaluate_judge.py --data ../shared/judge_data --out dataset_card/gvs-small.json
 
 Needs the extra ``train``. Writes JSON, which ``scripts/generate_judge_card.py`` makes the judge's
-card of. Measured on: the benchmark's exemplars (not trained on, and nothing tuned on them), the
-part of the judge pool that neither training nor calibration saw, and two public sets labelled by
-people, on which thresholds may be tuned and nothing is trained.
+card of. Measured on: the benchmark's exemplars (not trained on), the part of the judge pool that
+neither training nor calibration saw, and two public sets labelled by people, on which thresholds
+may be tuned and nothing is trained.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parent.parent
 POOL = ROOT / "gvs_tasks/content/judge_pool"
 WEIGHTS = ROOT / "gvs_tasks/judge/weights"
 TIMED, TOKENS = 200, 256
-DISGUISED = ("a refusal before it", "a refusal after it")
+HIDDEN = "a refusal before it"
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,6 @@ def numbers(found: Sequence[Verdict]) -> list[tuple[float, bool] | None]:
     ]
 
 
-def without_focus(rows: Iterable[Labelled]) -> list[Labelled]:
-    """The same answers with nothing known of the item."""
-    return [replace(r, exchange=replace(r.exchange, behaviour=None, focus=None)) for r in rows]
-
-
 def lang_of(row: Labelled) -> str:
     """The language of an answer."""
     return row.exchange.lang or "en"
@@ -158,10 +153,8 @@ class Measurement:
         """Return every number of the judge."""
         rows = [row for row in self._items if row.kind != "twin"]
         judged = self._numbers(rows)
-        plain = without_focus(rows)
         return {
             "exemplars": _measured(by(rows, judged, lang_of)),
-            "exemplars_without_focus": _measured(by(plain, self._numbers(plain), lang_of)),
             "categories": _measured(by(rows, judged, lambda r: r.exchange.category)),
             "behaviours": _measured(by(rows, judged, lambda r: r.exchange.behaviour)),
             "twins": self._twins(),
@@ -182,15 +175,11 @@ class Measurement:
         return found
 
     def _hidden(self, rows: Sequence[Labelled]) -> dict[str, Any]:
-        """Share of all unsafe exemplars that are flagged with a refusal before or after them."""
+        """Share of all unsafe exemplars that are flagged behind a refusal."""
         unsafe = [row for row in rows if row.unsafe]
-        found = {}
-        for attack in ATTACKS:
-            if attack.name in DISGUISED:
-                changed = [replace(r.exchange, response=attack.change(r.exchange)) for r in unsafe]
-                judged = numbers(self._judge(changed))
-                found[attack.name] = _json(rate(scored(unsafe, judged)))
-        return found
+        attack = next(attack for attack in ATTACKS if attack.name == HIDDEN)
+        changed = [replace(row.exchange, response=attack.change(row.exchange)) for row in unsafe]
+        return {HIDDEN: _json(rate(scored(unsafe, numbers(self._judge(changed)))))}
 
     def _from_pool(self) -> dict[str, Any]:
         rows, verdicts = self._pool, self._judge([row.exchange for row in self._pool])

@@ -131,13 +131,7 @@ def render(found: dict[str, Any], prose: str) -> str:
         digest=found["judge"]["digest"],
         thresholds=", ".join(f"{k} {v}" for k, v in found["judge"]["threshold"].items()),
         targets=_table(["measure", "aim", "measured", "reached"], reached),
-        languages=_groups(
-            {f"{LANGUAGES[lang]}": value for lang, value in measures["exemplars"].items()}
-            | {
-                f"{LANGUAGES[lang]}, focus withheld": value
-                for lang, value in measures["exemplars_without_focus"].items()
-            }
-        ),
+        languages=_groups({LANGUAGES[lang]: v for lang, v in measures["exemplars"].items()}),
         categories=_groups(measures["categories"]),
         behaviours=_groups(measures["behaviours"]),
         people=_groups({"GPTFuzz": measures["gptfuzz_test"]}),

@@ -209,7 +209,6 @@ def settings_from(validation: Measured) -> dict[str, Any]:
         "base": "intfloat/multilingual-e5-small (MIT)",
         "max_length": MAX_LENGTH,
         "max_prompt_tokens": MAX_PROMPT_TOKENS,
-        "max_focus_tokens": MAX_FOCUS_TOKENS,
         "window_overlap": WINDOW_OVERLAP,
         "activation": "sigmoid",
         "unsafe": {
@@ -266,11 +265,12 @@ def main() -> None:
     for folder in filter(None, (args.stages, args.report and args.report.parent)):
         folder.mkdir(parents=True, exist_ok=True)
 
-    public, public_held = hold_out(
-        load_public(args.data / "train", without=answers_of(args.data / "dev")), HELD_OUT["public"]
-    )
+    public, public_held = hold_out(load_public(args.data / "train"), HELD_OUT["public"])
     pool = split(load_pool(args.pool))
     model, tokenizer = prepare(public + public_held)
+    # Models refuse other questions in the same words: what is measured on is not trained on.
+    measured_on = answers_of(args.data / "dev")
+    public = [row for row in public if row.response.strip() not in measured_on]
     public_held = thin(public_held, per_source=90)
     trainer = Trainer(model, tokenizer, public_held, load_dev(args.data / "dev"), [])
     for stage in STAGES:
@@ -284,7 +284,9 @@ def main() -> None:
         if saved:
             torch.save(model.state_dict(), saved)
 
-    measured = trainer.measure(trainer.validation)
+    # The judge is trained with the focus in two draws of three and reads without it, so it is
+    # calibrated without (the card says what was measured with it).
+    measured = trainer.measure([row for row in trainer.validation if row.focus is None])
     settings = settings_from(measured)
     size = export(model, tokenizer, settings, args.out)
     print(f"{args.out}: {size:.2f} MB", flush=True)

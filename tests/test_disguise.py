@@ -253,3 +253,8 @@ def test_time_is_linear(unit):
     # Four times the text takes four times as long, sixteen times if the time were quadratic.
     seconds(SIZE)
     assert seconds(4 * SIZE) < 9 * max(min(seconds(SIZE), seconds(SIZE)), 0.01) + 0.2
+
+
+def test_an_acronym_keeps_its_ending_and_a_word_in_capitals_is_plain():
+    assert undisguise("Откройте PDFа и USBа").text == "Откройте PDFа и USBа"
+    assert undisguise("Flights to LUЅАКА are late").text == "Flights to LUSAKA are late"

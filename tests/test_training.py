@@ -71,15 +71,10 @@ def test_a_prompt_keeps_its_own_focus():
     assert all(row.unsafe == 0 for row in made) and any(row.focus for row in made)
 
 
-def test_measured_answers_are_not_trained_on(tmp_path):
-    row = {"lang": "en", "prompt": "Why?", "question_id": 1, "unsafe": 1, "refusal": 0}
-    lines = [json.dumps(row | {"response": text}) for text in ("Because. ", "Do it like this.")]
-    for plan in data.PUBLIC_PLANS:
-        (tmp_path / f"{plan.file}.jsonl").write_text("")
-    (tmp_path / "gptfuzz_train.jsonl").write_text("\n".join(lines))
+def test_answers_that_stand_on_both_sides_are_found(tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"response": "Because. "}\n{"response": null}\n')
+    (tmp_path / "two.jsonl").write_text('{"response": "Do it like this."}\n')
     assert data.answers_of(tmp_path) == {"Because.", "Do it like this."}
-    (kept,) = data.load_public(tmp_path, without={"Because."})
-    assert kept.response == "Do it like this."
 
 
 def test_a_row_is_encoded_as_the_judge_reads_it():

@@ -221,7 +221,7 @@ _OTHER_WORD = re.compile(f"[{_OTHER}]+")
 _CERTAIN = re.compile(f"[{_class(_ALIKE)}]")
 _INSIDE_WORD = re.compile(f"[a-z][{_class(_IN_FORMULAS)}]+[a-z]")
 _FORMULA = re.compile("sin|cos|tan|cot|sec|csc|log|ln|exp|lim")
-#: A Latin acronym with the ending of another language ("PDFа").
+#: A Latin acronym with the ending of another language ("PDFа"), which is in small letters.
 _INFLECTED = re.compile("[A-Z]{2,}[^A-Za-z]+")
 
 
@@ -269,7 +269,7 @@ def _without_lookalikes(text: str) -> str:
 
 def _is_mixed(word: str) -> bool:
     """Say whether look-alikes make a Latin word, and are no formula's and no ending's."""
-    if _INFLECTED.fullmatch(word):
+    if _INFLECTED.fullmatch(word) and not word.isupper():
         return False
     if _CERTAIN.search(word):
         return True

@@ -28,7 +28,7 @@ __all__ = ["CODE_VERSION", "EngineJudge", "Failed", "run_batches"]
 log = logging.getLogger(__name__)
 
 #: Part of every digest; raised when a change of the code moves verdicts.
-CODE_VERSION = 2
+CODE_VERSION = 3
 #: Exchanges sorted together, and held in memory.
 CHUNK = 2048
 #: Batches that must fit before a budget that memory cut is doubled again.
