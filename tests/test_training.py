@@ -5,6 +5,7 @@ import math
 import sys
 from collections import defaultdict
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -154,7 +155,9 @@ class TestMeasures:
                 lambda labels: any(labels) and not all(labels)
             )
         )
-        for value in measuring.measures(scored(scores, truth)).values():
+        with patch.object(measuring, "RESAMPLES", 20):
+            found = measuring.measures(scored(scores, truth))
+        for value in found.values():
             assert value is None or all(0 <= part <= 1 for part in value[:3])
 
 
