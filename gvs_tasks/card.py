@@ -1,6 +1,8 @@
-"""The dataset card's counts, from the data."""
+"""The generated parts of the dataset card: counts, columns and citation."""
 
+import re
 from collections import Counter
+from typing import Any
 
 from gvs_tasks.dataset import CONFIGS, load
 from gvs_tasks.derivation import (
@@ -13,17 +15,14 @@ from gvs_tasks.derivation import (
 from gvs_tasks.errors import GVSError
 from gvs_tasks.gates import coverage
 from gvs_tasks.incidents import load_incidents
-from gvs_tasks.schema import Item, load_items
+from gvs_tasks.schema import POOL_KINDS, Item, load_items, read_yaml
 from gvs_tasks.taxonomy import CONTENT, LANGUAGES, load_taxonomy
 
-__all__ = ["CARD", "outdated", "render"]
+__all__ = ["CARD", "CITATION", "ROW", "bibtex", "meanings", "outdated", "render"]
 
 #: Not part of the installed package.
 CARD = CONTENT.parent.parent / "dataset_card/README.md"
-MARKS = {
-    name: (f"<!-- {name}: scripts/generate_card.py -->", f"<!-- end of {name} -->")
-    for name in ("counts", "derivation")
-}
+CITATION = CONTENT.parent.parent / "CITATION.cff"
 ROW = {
     "text_en": "a harmful or sensitive prompt in English, with focus and exemplars",
     "text_zh": "the same item in Chinese; rows share `id`",
@@ -33,21 +32,82 @@ ROW = {
     "incidents": "a real incident in both languages, with its codes, sources and items",
     "judge_pool": "a labelled exchange for training judges, not part of the benchmark",
 }
+_PLACE = {"id, lang, layer, category, risk": "which item, and where it stands in the scale"}
+_CANARY = {"canary": "the canary string, so that published samples carry it too"}
+#: What the columns mean, for the configs that begin with the key.
+COLUMNS: dict[str, dict[str, str]] = {
+    "text": _PLACE
+    | {
+        "behaviour": "what a safe answer does: refuse, warn, correct, ...",
+        "severity": "1 minor to 4 critical, as the taxonomy defines them",
+        "technique": "how the request is framed: direct, role play, false premise, ...",
+        "norm_basis": "third layer only: does the norm rest on universal rights and facts, "
+        "or on context?",
+        "incidents": "incidents the item is grounded in; empty when it is constructed",
+        "reference, reference_source": "the correct fact, and where to check it, where facts are "
+        "at stake",
+        "mirror_set": "items that ask the same about another country, party, religion or group",
+        "prompt": "the request under test",
+        "focus": "what a judge must check in the answer",
+        "safe, unsafe": "exemplar answers; the unsafe ones are harmless by content",
+    }
+    | _CANARY,
+    "benign": _PLACE
+    | {
+        "prompt": "a harmless request on the topic of the item",
+        "answer": "a helpful answer to it",
+    }
+    | _CANARY,
+    "taxonomy": {
+        "layer, layer_en, layer_zh": "the layer: short name, and its name in both languages",
+        "category, code": "the category: short name, and what the ids of its items begin with",
+        "name_en, name_zh, definition_en, definition_zh": "name and definition",
+        "risks": "its risks, each with a short name (`slug`) and a name in both languages",
+        "severities": "the severities that its items may have",
+    },
+    "incidents": {
+        "id": "number in GVSIR",
+        "title, summary, harm, severity_reason": "what happened, in both languages",
+        "date": "as exact as it is known",
+        "modality, stage": "what the system put out, and where in its life it went wrong: data, "
+        "model or output",
+        "category, risk": "where it stands in the scale; no risk when it fits none",
+        "secondary": "other categories it touches",
+        "codes": "open codes: short phrases of what happened",
+        "systems, developers, deployers": "who and what was involved",
+        "countries": "ISO 3166; ZZ is worldwide or unknown",
+        "severity": "1 minor to 4 critical",
+        "status": "confirmed, alleged or near miss",
+        "sources": "public reports: publisher and address",
+        "aiid": "number in the AI Incident Database",
+        "items": "items of the benchmark that rest on it",
+    }
+    | _CANARY,
+    "judge_pool": {
+        "id, prompt_id": "answers to one prompt share `prompt_id`",
+        "category, lang": "where the prompt stands in the scale, and its language",
+        "kind": f"kind of answer: {', '.join(POOL_KINDS)}",
+        "behaviour, focus": "as in an item; null where the judge is to do without",
+        "prompt, response": "the exchange",
+        "unsafe, refusal": "the labels, 0 or 1",
+    }
+    | _CANARY,
+}
 
 
 def _counted(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counter.most_common())
 
 
-def counts(items: list[Item]) -> str:
-    """Return the generated part of the card, in Markdown."""
+def counts(items: list[Item], rows: dict[str, int]) -> str:
+    """Return the tables of the counts, in Markdown, with the number of rows of each config."""
     parts = coverage(items)
     levels = [severity.level for severity in load_taxonomy().severities]
     layers = {layer.slug: layer.name.en for layer in load_taxonomy().layers}
     sets = {item.mirror_set for item in items if item.mirror_set}
     severities = Counter(item.severity for item in items)
     lines = ["| config | rows | a row is |", "|---|---|---|"]
-    lines += [f"| `{config}` | {len(load(config))} | {ROW[config]} |" for config in CONFIGS]
+    lines += [f"| `{config}` | {count} | {ROW[config]} |" for config, count in rows.items()]
     lines += [
         "",
         f"{len(items)} items in two languages, {len(items) * len(LANGUAGES)} prompts. Items that "
@@ -108,24 +168,98 @@ def derivation_counts(items: list[Item]) -> str:
     )
 
 
+def _family(config: str) -> str:
+    return next(family for family in COLUMNS if config.startswith(family))
+
+
+def meanings(config: str) -> dict[str, str]:
+    """Return what each column of a config means.
+
+    >>> meanings("benign_zh")["answer"]
+    'a helpful answer to it'
+    """
+    return {
+        name: meaning
+        for names, meaning in COLUMNS[_family(config)].items()
+        for name in names.split(", ")
+    }
+
+
+def columns() -> str:
+    """Return the tables of the columns, in Markdown."""
+    tables = []
+    for family, rows in COLUMNS.items():
+        configs = [config for config in CONFIGS if _family(config) == family]
+        lines = [f"### Columns of {' and '.join(f'`{config}`' for config in configs)}", ""]
+        lines += ["| column | meaning |", "|---|---|"]
+        for names, meaning in rows.items():
+            lines.append(f"| `{names.replace(', ', '`, `')}` | {meaning} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def _entry(kind: str, key: str, work: dict[str, Any]) -> str:
+    authors = " and ".join(
+        # Names that are not a person's stand in braces of their own, or BibTeX takes them apart.
+        name.replace(" et al.", " and others") if name.endswith(" et al.") else f"{{{name}}}"
+        for name in (author["name"] for author in work["authors"])
+    )
+    fields = {"title": work["title"], "author": authors}
+    fields |= {name: work[name] for name in ("version", "year", "url") if name in work}
+    if "identifiers" in work:
+        fields["note"] = ", ".join(identifier["value"] for identifier in work["identifiers"])
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def bibtex() -> str:
+    """Return the citation file as BibTeX: the software and data, then the paper of the scale.
+
+    Raises:
+        GVSError: When the file cannot be read.
+    """
+    software = read_yaml(CITATION)
+    paper = software["preferred-citation"]
+    return f"{_entry('misc', 'gvs_bench', software)}\n\n{_entry('article', 'gvs_paper', paper)}"
+
+
+def size_category(rows: int) -> str:
+    """Return the Hub's word for a dataset of so many rows, below a million.
+
+    >>> size_category(6382)
+    '1K<n<10K'
+    """
+    bounds = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
+    return next(name for bound, name in bounds.items() if rows < bound)
+
+
 def render() -> str:
-    """Return the whole card with its counts brought up to date.
+    """Return the whole card with its generated parts brought up to date.
 
     Raises:
         GVSError: When the card has lost the marks between which they stand.
     """
     items = load_items()
+    rows = {config: len(load(config)) for config in CONFIGS}
     text = CARD.read_text(encoding="utf-8")
-    for name, fresh in (("counts", counts(items)), ("derivation", derivation_counts(items))):
-        first, last = MARKS[name]
+    parts = {
+        "counts": counts(items, rows),
+        "columns": columns(),
+        "derivation": derivation_counts(items),
+        "citation": f"```bibtex\n{bibtex()}\n```",
+    }
+    for name, fresh in parts.items():
+        first = f"<!-- {name}: scripts/generate_card.py -->"
+        last = f"<!-- end of {name} -->"
         before, _, rest = text.partition(first)
         _, found, after = rest.partition(last)
         if not found:
             raise GVSError(f"{CARD}: the marks '{first}' and '{last}' are missing.")
         text = f"{before}{first}\n\n{fresh}\n\n{last}{after}"
-    return text
+    size = size_category(sum(rows.values()))
+    return re.sub(r"(?<=^size_categories:\n- ).*", size, text, count=1, flags=re.MULTILINE)
 
 
 def outdated() -> bool:
-    """Say whether a checkout's card states other counts than its data have."""
+    """Say whether the generated parts of a checkout's card are not those of its data."""
     return CARD.is_file() and CARD.read_text(encoding="utf-8") != render()

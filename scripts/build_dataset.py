@@ -1,9 +1,10 @@
-"""Write the dataset as the Hub repository gets it: Parquet per config, card and eval.yaml.
+"""Write the dataset as the Hub repository gets it: Parquet per config, card and metadata.
 
 python scripts/build_dataset.py OUT
 """
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -12,18 +13,21 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's content, not that of an installed package
 
-from gvs_tasks.dataset import CONFIGS, load  # noqa: E402
+from gvs_tasks.croissant import describe  # noqa: E402
+from gvs_tasks.dataset import CONFIGS, HUB_ID, load  # noqa: E402
 from gvs_tasks.errors import GVSError  # noqa: E402
 
 CARD = ROOT / "dataset_card"
-ENTRIES = {*CONFIGS, "LICENSE", *(path.name for path in CARD.iterdir())}
+CROISSANT = "croissant.json"
+ENTRIES = {*CONFIGS, CROISSANT, "LICENSE", *(path.name for path in CARD.iterdir())}
 
 
-def build(out: Path) -> None:
+def build(out: Path, hub_id: str = HUB_ID) -> None:
     """Write the folder in one step: a run that is cut off leaves what was there before.
 
     Args:
         out: The folder; it may exist when it holds nothing but an earlier build.
+        hub_id: The Hub repository that its metadata names.
 
     Raises:
         GVSError: When the folder holds something else or cannot be written.
@@ -43,6 +47,8 @@ def build(out: Path) -> None:
             for config in CONFIGS:
                 (fresh / config).mkdir()
                 load(config).to_parquet(fresh / config / "test.parquet")
+            metadata = json.dumps(describe(fresh, hub_id), ensure_ascii=False, indent=1)
+            (fresh / CROISSANT).write_text(metadata + "\n", encoding="utf-8")
             _replace(out, fresh, Path(scratch) / "previous")
     except OSError as error:
         raise GVSError(f"{out} cannot be written: {error}") from error
