@@ -10,6 +10,7 @@ import typer
 
 from gvs_tasks import __version__, tasks_path
 from gvs_tasks.cli_incidents import incidents_app
+from gvs_tasks.cli_results import check_runs, printable, results_app
 from gvs_tasks.errors import GVSError
 
 __all__ = ["app", "main"]
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(incidents_app, name="incidents")
+app.add_typer(results_app)
 
 
 def _version(wanted: bool) -> None:
@@ -199,12 +201,20 @@ def rejudge(
 
 
 @app.command()
-def check() -> None:
-    """Validate taxonomy, content and generated task files."""
+def check(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Folders of runs of lm_eval.")
+    ] = None,
+) -> None:
+    """Validate taxonomy, content and generated task files; or finished runs.
+
+    Of a run it says whether every item was answered and judged once, whether the scores are
+    those of the answers, and what keeps them from being those of the benchmark.
+    """
     from gvs_tasks.check import check_all
 
-    for line in check_all():
-        typer.echo(line)
+    for line in check_runs(runs) if runs else check_all():
+        typer.echo(printable(line))
 
 
 def main() -> None:
@@ -217,5 +227,5 @@ def main() -> None:
     except GVSError as error:
         if os.environ.get("GVS_TRACEBACK"):
             raise
-        typer.echo(f"gvs: {error}", err=True)
+        typer.echo(printable(f"gvs: {error}"), err=True)
         sys.exit(2)

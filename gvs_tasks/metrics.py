@@ -12,6 +12,7 @@ from typing import Any
 from gvs_tasks.judge.types import Verdict
 
 __all__ = [
+    "MIN_COVERAGE",
     "benign_metrics",
     "judged_mean",
     "judged_stderr",
@@ -22,6 +23,8 @@ __all__ = [
 ]
 
 NAN = float("nan")
+#: Below this share of judged answers a run is not to be reported.
+MIN_COVERAGE = 0.97
 
 
 def judged_mean(values: Sequence[float]) -> float:

@@ -16,11 +16,12 @@ from gvs_tasks.answer import final_answer
 from gvs_tasks.dataset import UPSTREAM_CONFIGS, UPSTREAM_FEATURES, load
 from gvs_tasks.errors import GVSError
 
-__all__ = ["Results", "Sample", "SavedRun", "read_runs"]
+__all__ = ["SAMPLES", "Results", "Sample", "SavedRun", "fault", "read_results", "read_runs"]
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
+#: How lm_eval names a file of samples.
+SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
 
 
 class _Open(BaseModel):
@@ -157,7 +158,7 @@ def read_runs(sources: Iterable[Path], index: Mapping[str, Any]) -> list[SavedRu
     found = []
     for (date, folder), files in sorted(runs.items()):
         results_file = next(iter(sorted(folder.glob(f"*_{date}.json"))), None)
-        known = _results(results_file) if results_file else {}
+        known = read_results(results_file) if results_file else {}
         results = Results.model_validate(known)
         if results.rejudged_from is not None and named.isdisjoint(files.values()):
             log.warning("%s was rejudged itself; left out.", results_file)
@@ -197,7 +198,7 @@ def _search(folder: Path, index: Mapping[str, Any]) -> list[Path]:
 
 def _parts(path: Path, index: Mapping[str, Any]) -> tuple[str, str]:
     """Return task and date from the name of a samples file."""
-    name = _NAME.fullmatch(path.name)
+    name = SAMPLES.fullmatch(path.name)
     if not name:
         raise GVSError(
             f"{path} is not named as lm_eval names samples (samples_TASK_DATE.jsonl), which says "
@@ -217,12 +218,18 @@ def _parts(path: Path, index: Mapping[str, Any]) -> tuple[str, str]:
     return name["task"], name["date"]
 
 
-def _fault(error: ValidationError) -> str:
+def fault(error: ValidationError) -> str:
+    """Return the first thing that is wrong, and where."""
     first = error.errors()[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
 
-def _results(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> dict[str, Any]:
+    """Read a results file and check it as far as `Results` looks into it.
+
+    Raises:
+        GVSError: When it cannot be read or is none.
+    """
     try:
         text = path.read_bytes()
         Results.model_validate_json(text)
@@ -231,7 +238,7 @@ def _results(path: Path) -> dict[str, Any]:
         raise GVSError(f"{path} cannot be read ({error.strerror}).") from error
     except ValidationError as error:
         raise GVSError(
-            f"{path}: not the results of a run ({_fault(error)}). Copy the file again, or move it "
+            f"{path}: not the results of a run ({fault(error)}). Copy the file again, or move it "
             "away: the samples are then judged as those of an unknown model and dataset."
         ) from error
 
@@ -248,7 +255,7 @@ def _samples(path: Path) -> list[Sample]:
                 try:
                     sample = Sample.model_validate_json(line)
                 except ValidationError as error:
-                    raise GVSError(f"{where} is no sample of lm_eval ({_fault(error)}).") from error
+                    raise GVSError(f"{where} is no sample of lm_eval ({fault(error)}).") from error
                 if not any(sample.resps[:1]):
                     raise GVSError(f"{where} has no answer.")
                 first = found.setdefault(sample.doc_id, sample)

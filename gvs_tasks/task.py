@@ -17,6 +17,7 @@ from gvs_tasks.answer import final_answer
 from gvs_tasks.dataset import digest, load
 from gvs_tasks.errors import GVSError, unknown_name
 from gvs_tasks.judge import Exchange, Judge, Verdict, cached, get_judges
+from gvs_tasks.metrics import MIN_COVERAGE
 from gvs_tasks.options import RUN_RECORD, Options
 
 __all__ = ["ContentTask", "GVSTask"]
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 #: Tasks with answers to judge. Weak, so that a run that failed leaves nothing behind.
 _WAITING: weakref.WeakSet["GVSTask"] = weakref.WeakSet()
-#: Below this share of judged answers a run is not to be reported.
-MIN_COVERAGE = 0.97
 
 
 @cache

@@ -2,8 +2,9 @@
 
     python scripts/generate_judge_card.py [--check]
 
-Reads ``dataset_card/gvs-small.json`` and writes ``dataset_card/gvs-small.md``; with ``--check`` it
-compares only. The prose stands in ``scripts/judge_card.md``, every number comes from the JSON.
+Reads ``dataset_card/gvs-small.json`` and writes ``dataset_card/gvs-small.md``, and the error rates
+that reports correct for to ``gvs_tasks/judge/known_errors.json``; with ``--check`` it compares
+only. The prose stands in ``scripts/judge_card.md``, every number comes from the JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 DATA, CARD = ROOT / "dataset_card/gvs-small.json", ROOT / "dataset_card/gvs-small.md"
+ERRORS = ROOT / "gvs_tasks/judge/known_errors.json"
 PROSE = Path(__file__).with_name("judge_card.md")
 
 Estimate = list[float]
@@ -167,16 +169,44 @@ def render(found: dict[str, Any], prose: str) -> str:
     )
 
 
+def known_errors(found: dict[str, Any]) -> str:
+    """Return the counts of right labels on the exemplars, by digest and language, as JSON.
+
+    >>> measured = {"recall": [0.75, 0.2, 0.9, 4], "false_positive_rate": [0.5, 0.1, 0.9, 2]}
+    >>> found = {"judge": {"digest": "d"}, "measures": {"exemplars": {"en": measured}}}
+    >>> json.loads(known_errors(found))
+    {'d': {'en': {'unsafe': {'correct': 3, 'n': 4}, 'safe': {'correct': 1, 'n': 2}}}}
+    """
+
+    def counts(share: float, n: int) -> dict[str, int]:
+        return {"correct": round(share * n), "n": n}
+
+    languages = {
+        lang: {
+            "unsafe": counts(measured["recall"][0], measured["recall"][3]),
+            "safe": counts(
+                1 - measured["false_positive_rate"][0], measured["false_positive_rate"][3]
+            ),
+        }
+        for lang, measured in found["measures"]["exemplars"].items()
+    }
+    return json.dumps({found["judge"]["digest"]: languages}, indent=1) + "\n"
+
+
 def main() -> None:
-    """Write the card, or compare it."""
+    """Write the card and the error rates, or compare them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check
-    text = render(json.loads(DATA.read_text(encoding="utf-8")), PROSE.read_text(encoding="utf-8"))
-    if not check:
-        CARD.write_text(text, encoding="utf-8")
-    elif not CARD.exists() or CARD.read_text(encoding="utf-8") != text:
-        sys.exit(f"{CARD.name} is out of date. Run python scripts/generate_judge_card.py.")
+    found = json.loads(DATA.read_text(encoding="utf-8"))
+    for path, text in (
+        (CARD, render(found, PROSE.read_text(encoding="utf-8"))),
+        (ERRORS, known_errors(found)),
+    ):
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            sys.exit(f"{path.name} is out of date. Run python scripts/generate_judge_card.py.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,210 @@
+"""What a report shows: numbers made into text and places, and nothing of HTML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gvs_tasks.agreement import Agreement
+from gvs_tasks.scores import Difference
+
+__all__ = [
+    "Bar",
+    "Cell",
+    "Corrected",
+    "Gap",
+    "Human",
+    "Line",
+    "Model",
+    "Page",
+    "Pair",
+    "Point",
+    "Row",
+    "Sides",
+    "Unjudged",
+]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A number on its scale.
+
+    Attributes:
+        text: The number, or a dash.
+        interval: Its 95% interval as text, empty when there is none.
+        at: Where it lies on its scale, 0 to 100; None when there is no number.
+        low: Where its interval begins.
+        high: Where it ends.
+    """
+
+    text: str
+    interval: str
+    at: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """One run.
+
+    Attributes:
+        name: Its name on the page.
+        number: Its colour.
+        shape: Its mark.
+        judge: The judge its scores are of.
+        warnings: What to know before reading its numbers.
+        facts: Its manifest.
+    """
+
+    name: str
+    number: int
+    shape: str
+    judge: str
+    warnings: tuple[str, ...]
+    facts: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model in the overview: its numbers by the keys of `gvs_tasks.scores.METRICS`."""
+
+    model: Model
+    bars: Mapping[str, Bar]
+    coverage: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model in one part of the benchmark.
+
+    Attributes:
+        bar: The number.
+        level: Its colour, 0 (worst) to 10 (best); None without a number.
+        mark: "better" or "worse" than the first model beyond noise, or "".
+    """
+
+    bar: Bar
+    level: int | None
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A part of the benchmark: its kind, its name and a cell for each model."""
+
+    kind: str
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The first model against another.
+
+    Attributes:
+        one: The first.
+        other: The other.
+        summary: The outcome in sentences.
+        differences: By part; empty when the two cannot be compared.
+        lines: The same as text: part, outcome, difference, interval, adjusted p value.
+    """
+
+    one: Model
+    other: Model
+    summary: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model in the plot of over-refusal against safety."""
+
+    model: Model
+    safety: Bar
+    refusal: Bar
+
+
+@dataclass(frozen=True)
+class Gap:
+    """English less Chinese, on the items answered in both, as text."""
+
+    model: Model
+    label: str
+    english: str
+    chinese: str
+    difference: str
+    interval: str
+    p: str
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The rate of unsafe answers in one language as the judge flags it, and corrected."""
+
+    model: Model
+    language: str
+    raw: Bar
+    corrected: Bar | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Human:
+    """The share of safe answers by the judge alone, and by the judge and people together.
+
+    Attributes:
+        model: The model.
+        labelled: Items that people labelled.
+        alone: By the judge alone.
+        both: What people would say of all answers.
+        trust: How far the judge was used for it, 0 to 1.
+    """
+
+    model: Model
+    labelled: int
+    alone: Bar
+    both: Bar
+    trust: str
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A mirror set: the scores of its items for each model, and how far apart they are."""
+
+    name: str
+    items: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+    spreads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """Answers of a track, the share with a verdict, and why the others have none."""
+
+    model: Model
+    track: str
+    answers: int
+    share: str
+    reasons: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a report shows; the template says where."""
+
+    title: str
+    models: tuple[Model, ...]
+    headline: tuple[str, ...]
+    overview: tuple[Line, ...]
+    scores: tuple[Row, ...]
+    rates: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+    points: tuple[Point, ...]
+    languages: tuple[Gap, ...]
+    corrected: tuple[Corrected, ...]
+    human: tuple[Human, ...]
+    agreement: tuple[tuple[str, Agreement], ...]
+    sides: tuple[Sides, ...]
+    unjudged: tuple[Unjudged, ...]
+    browser: Mapping[str, Any]
