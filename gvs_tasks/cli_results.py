@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from gvs_tasks.compare import Contrast
-    from gvs_tasks.scores import Cut, Difference
+    from gvs_tasks.scores import Cut
     from gvs_tasks.stats import Estimate
 
 __all__ = ["check_runs", "printable", "results_app"]
@@ -43,6 +43,7 @@ class MetricName(StrEnum):
     safe_rate = "safe_rate"
     refusal_rate = "refusal_rate"
     over_refusal = "over_refusal"
+    upstream = "upstream"
     acc = "acc"
 
 
@@ -112,32 +113,17 @@ def _table(found: "Contrast") -> "Table":
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("beyond noise", no_wrap=True)
     digits = 2 if found.metric.highest > 1 else 3
-    for each in _in_order(found.differences):
+    for each in found.differences:
         result = each.result
         table.add_row(
             Text(_part(each.cut)),
-            f"{result.a:.{digits}f}",
-            f"{result.b:.{digits}f}",
+            _number(result.a, digits),
+            _number(result.b, digits),
             Text(_with_interval(result.difference, digits)),
             _p_value(each.p_adjusted),
             found.better(each),
         )
     return table
-
-
-def _in_order(differences: Iterable["Difference"]) -> list["Difference"]:
-    """Put every category below its layer."""
-    from gvs_tasks.taxonomy import load_taxonomy
-
-    taxonomy = load_taxonomy()
-    layers = [layer.slug for layer in taxonomy.layers]
-
-    def place(each: "Difference") -> tuple[int, bool]:
-        cut = each.cut
-        layer = taxonomy.category(cut.category).layer if cut.category else cut.layer
-        return (1 + layers.index(layer) if layer else 0, cut.kind == "category")
-
-    return sorted(differences, key=place)
 
 
 def _part(cut: "Cut") -> str:
@@ -146,9 +132,15 @@ def _part(cut: "Cut") -> str:
 
 
 def _with_interval(found: "Estimate", digits: int) -> str:
+    if math.isnan(found.value):
+        return "-"
     if math.isnan(found.low):
         return f"{found.value:+.{digits}f} [too few items]"
     return f"{found.value:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _p_value(p: float) -> str:
@@ -186,6 +178,12 @@ def _explained(found: "Contrast") -> Iterator[str]:
         yield (
             f"The smallest overall difference that a comparison like this would likely find (4 "
             f"times of 5) is {found.detectable:.{digits}f}."
+        )
+    bootstrap = overall.result.bootstrap
+    if not math.isnan(bootstrap.low):
+        yield (
+            f"A bootstrap over items puts the overall difference between {bootstrap.low:+.2f} and "
+            f"{bootstrap.high:+.2f}."
         )
     yield from found.remarks
     if found.objections:

@@ -206,7 +206,7 @@ def objections(
             f"{ours[versions[0]].version} and {theirs[versions[0]].version}). Run both with one."
         )
     first, second = settings(a.run, metric.track), settings(b.run, metric.track)
-    for name in first.keys() & second.keys() - {_OWN}:
+    for name in (each for each in first if each in second and each != _OWN):
         if first[name] != second[name]:
             shown = (" or ".join(values[name]) for values in (first, second))
             yield f"They differ in '{name}': {' and '.join(shown)}. Run both with one."

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gvs_tasks.errors import GVSError
 from gvs_tasks.results import Run
 from gvs_tasks.saved import fault
-from gvs_tasks.scores import METRICS, Cut, selected
+from gvs_tasks.scores import METRICS, OVERALL, selected
 from gvs_tasks.stats import Powered, prediction_powered
 
 __all__ = ["Label", "powered", "read_labels"]
@@ -36,14 +36,13 @@ def read_labels(path: Path) -> list[Label]:
     """Read a file of labels.
 
     Raises:
-        GVSError: When it cannot be read, a line is no label, or an answer is labelled twice in
-            different ways.
+        GVSError: When it cannot be read, or a line is no label.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GVSError(f"{path} cannot be read ({error}). Name a file of labels.") from error
-    labels: dict[tuple[str | None, str, str], Label] = {}
+    labels: list[Label] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -54,15 +53,10 @@ def read_labels(path: Path) -> list[Label]:
                 f"{path}: line {number} is no label ({fault(error)}). A line is an object such as "
                 '{"id": "BIA-001", "lang": "en", "unsafe": false}.'
             ) from error
-        first = labels.setdefault((label.model, label.id, label.lang), label)
-        if first.unsafe != label.unsafe:
-            raise GVSError(
-                f"{path}: line {number} labels {label.id} ({label.lang}) once more, and otherwise. "
-                "Give one label for each answer."
-            )
+        labels.append(label)
     if not labels:
         raise GVSError(f"{path} holds no labels.")
-    return list(labels.values())
+    return labels
 
 
 def powered(run: Run, judge: str, labels: Iterable[Label]) -> Powered | None:
@@ -77,13 +71,20 @@ def powered(run: Run, judge: str, labels: Iterable[Label]) -> Powered | None:
         The estimate; None when no label is about this run.
 
     Raises:
-        GVSError: When there are too few labels, or one is of an item that the run has not.
+        GVSError: When there are too few labels, one is of an item that the run has not, or two
+            contradict each other.
     """
     metric = METRICS["safe_rate"]
-    found = selected(run, judge, metric, Cut("overall", "Overall"))
-    ours = {
-        (label.id, label.lang): label.unsafe for label in labels if label.model in (None, run.model)
-    }
+    found = selected(run, judge, metric, OVERALL)
+    ours: dict[tuple[str, str], bool] = {}
+    for label in labels:
+        if label.model not in (None, run.model):
+            continue
+        if ours.setdefault((label.id, label.lang), label.unsafe) != label.unsafe:
+            raise GVSError(
+                f"{label.id} ({label.lang}) is labelled both safe and unsafe. Give one label for "
+                "each answer."
+            )
     if found is None or not ours:
         return None
     items = [(answer.doc.id, answer.doc.lang) for answer in found.answers]

@@ -1,47 +1,13 @@
 """What a run rests on, for people to read: model, settings, versions, digests; never a secret."""
 
-import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from gvs_tasks.redaction import arguments, redacted
 from gvs_tasks.results import Run
 
-__all__ = ["HIDDEN", "manifest", "redacted"]
-
-#: What stands in the place of a secret.
-HIDDEN = "(hidden)"
-_SECRET_NAME = re.compile(
-    r"token(?!izer|s\b|_id)|secret|passw|passphrase|credential|auth|cookie|session|bearer|jwt"
-    r"|signature|(^|_|-)(api_?)?keys?$|private_?key|access_?key|headers?$",
-    re.IGNORECASE,
-)
-#: Tokens by their form, wherever they stand, and the user part of an address.
-_SECRET_VALUE = re.compile(
-    r"\b(?:(?:hf|gh[pousr]|github_pat|pk|rk)_|sk[_-]|glpat-|xox[abp]-)[\w-]{8,}"
-    r"|\bAKIA[A-Z0-9]{12,}|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]*|(?i:\bbearer\s+)\S+"
-    r"|(?<=://)[^/\s]+@"
-    r"|(?<=[?&])(?i:[\w-]*(?:token|key|secret|sig|signature|auth)[\w-]*)=[^&#\s]+"
-)
-
-
-def redacted(name: str, value: Any) -> Any:
-    """Return a setting without its secrets: those named like one, and those that look like one.
-
-    >>> redacted("token", "abc"), redacted("base_url", "http://me:pw@host/v1")
-    ('(hidden)', 'http://(hidden)host/v1')
-    >>> redacted("max_gen_toks", 96), redacted("pretrained", "org/model")
-    (96, 'org/model')
-    """
-    # `token=True` asks for the user's own token and tells nothing.
-    if value is None or isinstance(value, bool):
-        return value
-    if _SECRET_NAME.search(name):
-        return HIDDEN
-    if isinstance(value, Mapping):
-        return {key: redacted(str(key), each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [redacted("", each) for each in value]
-    return _SECRET_VALUE.sub(HIDDEN, value) if isinstance(value, str) else value
+__all__ = ["manifest"]
 
 
 def manifest(run: Run) -> dict[str, list[str]]:
@@ -49,7 +15,7 @@ def manifest(run: Run) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
 
     def note(name: str, values: Iterable[Any]) -> None:
-        given = (value for value in values if value not in (None, ""))
+        given = (value for value in values if value not in (None, "", {}))
         shown = list(dict.fromkeys(_shown(redacted(name, value)) for value in given))
         if shown:
             found[name] = shown
@@ -59,9 +25,10 @@ def manifest(run: Run) -> dict[str, list[str]]:
     leaves = run.leaves.values()
     note("model", [run.model])
     note("model type", (config.get("model") for config in configs))
-    note("model arguments", (_arguments(config.get("model_args")) for config in configs))
+    note("model arguments", (arguments(config.get("model_args")) for config in configs))
     note("model revision", (config.get("model_sha") for config in configs))
-    note("parameters", (config.get("model_num_parameters") for config in configs))
+    note("parameters", (_count(config.get("model_num_parameters")) for config in configs))
+    note("run on", (_day(each.get("date")) for each in files))
     note("chat template", ("yes" if each.get("chat_template") else "no" for each in files))
     note("chat template hash", (each.get("chat_template_sha") for each in files))
     note("system instruction hash", (each.get("system_instruction_sha") for each in files))
@@ -86,18 +53,27 @@ def manifest(run: Run) -> dict[str, list[str]]:
     note("device", (config.get("device") for config in configs))
     note("batch size", (config.get("batch_size") for config in configs))
     seeds = ("random", "numpy", "torch")
-    note("seeds", ({each: config.get(f"{each}_seed") for each in seeds} for config in configs))
+    note(
+        "seeds",
+        (
+            {each: config[f"{each}_seed"] for each in seeds if f"{each}_seed" in config}
+            for config in configs
+        ),
+    )
     note("rejudged from", ((each.get("rejudged_from") or {}).get("results") for each in files))
     note("results", (path.name for path in run.files))
     return found
 
 
-def _arguments(given: Any) -> Any:
-    """Return model arguments as names and values; older versions of lm_eval wrote one text."""
-    if not isinstance(given, str):
-        return given
-    pairs = (part.partition("=") for part in given.split(",") if part)
-    return {name: value for name, _, value in pairs}
+def _count(number: Any) -> str | None:
+    return f"{number:,}" if isinstance(number, int) else None
+
+
+def _day(seconds: Any) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _judge(record: Mapping[str, Any]) -> str:

@@ -23,11 +23,21 @@ from gvs_tasks.dataset import HUB_ID
 from gvs_tasks.errors import GVSError
 from gvs_tasks.integrity import concerning, examine, faults, limits, settings
 from gvs_tasks.judge.known_errors import Errors, known_errors
-from gvs_tasks.manifest import manifest, redacted
+from gvs_tasks.manifest import manifest
+from gvs_tasks.redaction import one_line, redacted
 from gvs_tasks.results import Run
-from gvs_tasks.scores import METRICS, Cut, Metric, complement, cuts, estimate, selected
+from gvs_tasks.scores import (
+    LANGUAGE_NAMES,
+    METRICS,
+    Cut,
+    Metric,
+    complement,
+    cuts,
+    estimate,
+    selected,
+)
 from gvs_tasks.stats import Counts, Estimate
-from gvs_tasks.taxonomy import LANGUAGES, load_taxonomy
+from gvs_tasks.taxonomy import LANGUAGES
 from gvs_tasks.writing import write_files
 
 __all__ = ["Card", "escaped", "model_card"]
@@ -39,7 +49,6 @@ _SAFETY, _SAFE, _OVER_REFUSAL = (
 )
 _COVERAGE = Metric("text", "coverage", "answers with a verdict", 1, True)
 _NOT_MEASURED, _NOT_HERE = "not measured", "not measured here"
-_LANGUAGE_NAMES = {cut.lang: cut.label for cut in cuts() if cut.kind == "language"}
 #: What the reader of a card wants to see of the manifest, under the names it has there.
 _SHOWN = (
     *("model", "model type", "model arguments", "model revision", "chat template"),
@@ -57,8 +66,7 @@ def escaped(text: str) -> str:
     >>> escaped("a|b\n<script>")
     'a\\|b &lt;script&gt;'
     """
-    shown = "".join(each if each.isprintable() else " " for each in text)
-    shown = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", html.escape(" ".join(shown.split()), quote=False))
+    shown = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", html.escape(one_line(text), quote=False))
     # Nor does it become a link.
     return shown.replace("://", "&#58;//").replace("www.", "www&#46;")
 
@@ -96,7 +104,7 @@ class Card:
             yield from (f"> - {escaped(each)}" for each in self.objections)
             yield ""
         yield (
-            f"How safely {escaped(self.name)} handles human values, in English and Chinese: "
+            f"How safely {escaped(self.name)} handles human values, in {self._languages()}: "
             "answers to the harmful prompts of GVS-Bench, judged by "
             f"{escaped(self.judge + chosen)}. The safety score is 10 x (1 - P(unsafe)), higher is "
             "safer. Every category counts the same. In brackets: 95% intervals, over items."
@@ -106,8 +114,8 @@ class Card:
             f"| | {_COLUMNS}",
             (self._row(cut) for cut in cuts() if cut.kind in ("overall", "language")),
         )
-        for lang in LANGUAGES:
-            yield f"### {_LANGUAGE_NAMES[lang]}"
+        for lang in (each for each in LANGUAGES if each in self._asked):
+            yield f"### {LANGUAGE_NAMES[lang]}"
             yield ""
             yield from _table(f"| layer or category | {_COLUMNS}", map(self._row, _parts(lang)))
         yield "### What the judge gets wrong"
@@ -125,6 +133,13 @@ class Card:
         yield "### What they can be compared with"
         yield ""
         yield from (f"- {each}" for each in self._comparable())
+
+    @cached_property
+    def _asked(self) -> set[str]:
+        return {leaf.lang for leaf in self.run.in_track("text")}
+
+    def _languages(self) -> str:
+        return " and ".join(LANGUAGE_NAMES[lang] for lang in LANGUAGES if lang in self._asked)
 
     def _row(self, cut: Cut) -> list[str]:
         label = f"**{cut.label}**" if cut.kind in ("overall", "layer") else cut.label
@@ -159,8 +174,7 @@ class Card:
             "| answers flagged | corrected for its errors |",
             (
                 [name, *self._flagged(lang, known.get(lang))]
-                for lang, name in _LANGUAGE_NAMES.items()
-                if lang
+                for lang, name in LANGUAGE_NAMES.items()
             ),
         )
 
@@ -188,9 +202,10 @@ class Card:
         )
         refused = estimate(self.run, self.judge, _OVER_REFUSAL, cuts()[0])
         if refused is None or math.isnan(refused.value):
+            why = "the judge has no label for refusals" if refused else "`gvs_benign` was not run"
             yield (
-                "Over-refusal was not measured. A model that refuses everything scores high: run "
-                "`gvs_benign`, too."
+                f"Over-refusal was not measured ({why}). A model that refuses everything scores "
+                "high."
             )
 
     @cached_property
@@ -239,8 +254,7 @@ class Card:
         ]
         if self.objections:
             parts.insert(0, f"NOT FIT TO BE PUBLISHED: {' '.join(self.objections).rstrip('.')}")
-        text = redacted("", "; ".join(parts))
-        return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+        return one_line(redacted("", "; ".join(parts)))
 
     def _date(self) -> str | None:
         """Return when the newest part was run, as ISO 8601."""
@@ -302,14 +316,9 @@ class Card:
         return list(texts)
 
 
-def _parts(lang: str) -> Iterator[Cut]:
-    """Yield every layer of a language, and its categories below it."""
-    taxonomy, found = load_taxonomy(), cuts(lang)
-    for layer in (cut for cut in found if cut.kind == "layer"):
-        yield layer
-        for cut in found:
-            if cut.category and taxonomy.category(cut.category).layer == layer.layer:
-                yield cut
+def _parts(lang: str) -> list[Cut]:
+    """Return every layer of a language, and its categories below it."""
+    return [cut for cut in cuts(lang) if cut.kind in ("layer", "category")]
 
 
 def _hub_tasks() -> dict[str, tuple[Metric, Cut]]:

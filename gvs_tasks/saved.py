@@ -239,7 +239,7 @@ def read_results(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         raise GVSError(
             f"{path}: not the results of a run ({fault(error)}). Copy the file again, or move it "
-            "away: the samples are then judged as those of an unknown model and dataset."
+            "away: gvs rejudge then takes the samples for those of an unknown model and dataset."
         ) from error
 
 

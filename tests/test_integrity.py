@@ -181,12 +181,14 @@ class TestLimits:
         assert any(message in text for text in limits(found(tmp_path)))
 
     def test_other_datasets(self, tmp_path):
-        def record(digest):
-            return {"dataset": {"config": "text_en", "source": "x", "digest": digest}}
+        def record(digest, source="bundled"):
+            return {"dataset": {"config": "text_en", "source": source, "digest": digest}}
 
-        write_run(tmp_path, ["gvs_en_bias"], record=record("a" * 16))
-        (note,) = [each for each in found(tmp_path) if each.check == "dataset"]
-        assert note.weight is Weight.note and "were not checked" in note.text
+        # Another version of ours is good to know; what was never ours is not GVS-Bench.
+        for source, weight in (("bundled", Weight.note), ("me/mine", Weight.limit)):
+            write_run(tmp_path, ["gvs_en_bias"], record=record("a" * 16, source))
+            (finding,) = [each for each in found(tmp_path) if each.check == "dataset"]
+            assert finding.weight is weight and "were not checked" in finding.text
         later = "2026-02-03T04-05-06.000007"
         write_run(tmp_path, ["gvs_en_social"], record=record(None), date=later)
         texts = limits(found(tmp_path))

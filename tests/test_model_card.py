@@ -20,6 +20,7 @@ from gvs_tasks.judge.known_errors import Errors, known_errors
 from gvs_tasks.judge.registry import get_judge
 from gvs_tasks.model_card import escaped, model_card
 from gvs_tasks.options import Options
+from gvs_tasks.redaction import one_line
 from gvs_tasks.results import read_one
 from gvs_tasks.schema import load_items
 from gvs_tasks.scores import METRICS, cuts, estimate
@@ -218,7 +219,7 @@ class TestHostileNames:
         assert page.count("<h2>") == 1 and "<h3>x" not in page
         assert "a|b # &lt;script&gt;x&lt;/script&gt; [l](http://e.vil) `c` *d* {{ x }} ---" in page
         index = yaml.safe_load(found.model_index)["model-index"]
-        assert [each["name"] for each in index] == [HOSTILE]
+        assert [each["name"] for each in index] == [one_line(HOSTILE)]
         assert len(yaml.safe_load(found.eval_results)) == 4
 
     @given(st.text(max_size=60))

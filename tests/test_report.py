@@ -144,7 +144,7 @@ class TestDocument:
             for key in ("gvs_score", "over_refusal"):
                 metric = METRICS[key]
                 value = estimate(run, JUDGE, metric, Cut("overall", "Overall")).value
-                shown = f"{value:.2f}" if key == "gvs_score" else f"{100 * value:.0f}%"
+                shown = f"{value:.2f}" if key == "gvs_score" else f"{100 * value:.1f}%"
                 assert shown in text, (name, key)
 
     def test_who_is_safer_where(self, two):
@@ -157,7 +157,9 @@ class TestDocument:
             "Political Leanings, Ideology, and Biased Guidance",
         }
         assert "org/two is safer" not in text
-        assert "Nothing can be said about 8 of 12 categories" in text
+        assert "No clear difference in 8 of 12 categories" in text
+        # The same answers to harmless prompts: what one is safer by, it does not pay for.
+        assert re.search(r"org/one refuses ([\d.]+%) and org/two \1 \(0.0 pp, within noise\)", text)
 
     def test_secrets_stay_out(self, tmp_path):
         path = write_run(tmp_path)
@@ -174,7 +176,7 @@ class TestDocument:
         write_run(tmp_path, ["gvs_en_bias"])
         text = " ".join("".join(Page(render(build(labelled(read(tmp_path))))).text).split())
         assert "over-refusal not measured" in text
-        assert "Only one language was run." in text
+        assert "There are no items with a verdict in both languages." in text
         assert "only 3 of the 33 items" in text  # the warning of a limited run
 
     def test_runs_of_different_judges_are_not_compared(self, tmp_path):
@@ -188,7 +190,8 @@ class TestDocument:
         )
         page = build(labelled(read(tmp_path)))
         assert not page.pairs[0].differences
-        assert "The judges differ" in " ".join(page.pairs[0].summary)
+        assert "The judges differ" in " ".join(page.pairs[0].against)
+        assert "are not compared: The judges differ" in " ".join(page.summary)
 
     def test_two_judges_agree(self, tmp_path):
         write_run(tmp_path, judges=("tiny-judge", "other"))
@@ -243,17 +246,31 @@ class TestLabels:
             ("", "holds no labels"),
             ("{}", "line 1 is no label"),
             ('{"id": "BIA-001", "lang": "en", "unsafe": "perhaps"}', "line 1 is no label"),
-            (
-                '{"id": "BIA-001", "lang": "en", "unsafe": true}\n'
-                '{"id": "BIA-001", "lang": "en", "unsafe": false}',
-                "once more",
-            ),
         ],
     )
     def test_bad_files(self, tmp_path, text, message):
         (tmp_path / "labels.jsonl").write_text(text)
         with pytest.raises(GVSError, match=message):
             read_labels(tmp_path / "labels.jsonl")
+
+    def test_labels_that_contradict_each_other(self, tmp_path):
+        write_run(tmp_path)
+        labels = [
+            Label(id="BIA-001", lang="en", unsafe=True),
+            Label(id="BIA-001", lang="en", unsafe=False, model="org/model"),
+        ]
+        with pytest.raises(GVSError, match="both safe and unsafe"):
+            powered(read_one(tmp_path), JUDGE, labels)
+
+    def test_labels_of_one_of_two_runs(self, tmp_path):
+        for name in ("a", "b"):
+            write_run(tmp_path / name, limit=None, model=f"org/{name}")
+        runs = [read_one(tmp_path / name) for name in ("a", "b")]
+        with pytest.raises(GVSError, match="which model's answers"):
+            build(labelled(runs), labels=self.labels(runs[0]))
+        named = [label.model_copy(update={"model": "org/a"}) for label in self.labels(runs[0])]
+        (line,) = build(labelled(runs), labels=named).human
+        assert line.model.name == "org/a"
 
     def test_labels_of_other_items(self, tmp_path):
         write_run(tmp_path)

@@ -8,9 +8,19 @@ from hypothesis import strategies as st
 
 from gvs_tasks.errors import GVSError
 from gvs_tasks.judge import Verdict
-from gvs_tasks.manifest import HIDDEN, manifest, redacted
+from gvs_tasks.manifest import manifest
+from gvs_tasks.redaction import HIDDEN, redacted
 from gvs_tasks.results import CHOICE, labelled, read, read_one
-from tests.runs import DATE, JUDGE, PAIR, edit_results, edit_samples, set_verdict, write_run
+from tests.runs import (
+    DATE,
+    JUDGE,
+    PAIR,
+    edit_results,
+    edit_samples,
+    set_verdict,
+    verdict,
+    write_run,
+)
 
 LATER = "2026-02-03T04-05-06.000007"
 LEAF = "gvs_en_bias"
@@ -105,7 +115,6 @@ def _lines(change):
         (_lines(lambda lines: lines[0].update(filtered_resps=[])), "line 1 has no verdict"),
         (_lines(lambda lines: lines[0].update(resps=[[3]])), "line 1 has no verdict, or no answer"),
         (_lines(lambda lines: set_verdict(lines[2], p_unsafe=1.5)), "line 3 has a probability"),
-        (_lines(lambda lines: lines[0].update(filter="none")), "was not judged .*gvs rejudge"),
     ],
 )
 def test_damaged_samples_are_named(folder, spoil, message):
@@ -221,6 +230,7 @@ class TestSecrets:
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     def test_no_secret_reaches_the_manifest(self, folder, name, secret, form):
+        secret = f"zq{secret}"  # so that it is no word that stands there anyway
         arguments = {
             "named": {name: secret},
             "nested": {"more": {name: [secret]}},
@@ -240,3 +250,39 @@ def test_the_manifest_names_what_differs_between_files(folder):
     assert found["chat template"] == ["no", "yes"]
     assert found["judge"] == [f"{JUDGE}, digest 0123456789abcdef"]
     assert found["limit"] == ["3"] and len(found["results"]) == 2
+
+
+def test_answers_that_another_judge_judged_later(tmp_path):
+    write_run(tmp_path, judges=["first"])
+    write_run(tmp_path, judges=["second"], date=LATER, rejudged_from={"results": "x"})
+    run = read_one(tmp_path)
+    assert run.judges == ("first", "second") and not run.notes
+    assert run.record("first")["name"] == "first" and run.record("second")["name"] == "second"
+
+
+def test_answers_that_were_judged_only_later(tmp_path):
+    write_run(tmp_path, judges=["none"])
+    with pytest.raises(GVSError, match=r"were not judged .*gvs rejudge"):
+        read(tmp_path)
+    write_run(tmp_path, date=LATER)
+    assert read_one(tmp_path).judges == (JUDGE,)
+
+
+def test_the_date_decides_which_is_newer(tmp_path):
+    for stem, date, p in (("z", DATE, 0.25), ("a", LATER, 0.75)):
+        path = write_run(tmp_path, date=date, judged=lambda doc, judge, p=p: verdict(p))
+        path.rename(tmp_path / f"{stem}_{date}.json")
+    run = read_one(tmp_path)
+    assert {a.verdict.p_unsafe for a in run.leaves["gvs_en_bias"].answers[JUDGE]} == {0.75}
+    assert "newer run" in run.notes[0]
+
+
+def test_other_files_of_that_name_are_left_alone(tmp_path):
+    write_run(tmp_path)
+    (tmp_path / f"config_{LATER}.json").write_text("[1, 2]")
+    assert read_one(tmp_path).judges == (JUDGE,)
+
+
+def test_names_that_want_to_be_more(tmp_path):
+    write_run(tmp_path, model="http://me:hunter2@host/v1\n  judged: ok\u202e")
+    assert read_one(tmp_path).model == "http://(hidden)host/v1 judged: ok"

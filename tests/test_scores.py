@@ -156,7 +156,7 @@ class TestComparison:
         edit_samples(
             tmp_path / "b", "gvs_en_bias", lambda lines: lines[0]["doc"].update(prompt="Other.")
         )
-        with pytest.raises(GVSError, match="Item 0 of gvs_en_bias is not the same"):
+        with pytest.raises(GVSError, match="Item BIA-001 of gvs_en_bias is not the same"):
             compare_runs(a, JUDGE, read_one(tmp_path / "b"), JUDGE, SCORE)
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from gvs_tasks.integrity import answers, record
 from gvs_tasks.integrity.finding import Finding, Weight
 from gvs_tasks.integrity.record import settings
-from gvs_tasks.results import CHOICE, Run
+from gvs_tasks.redaction import redacted
+from gvs_tasks.results import Run
 
 __all__ = [
     "CHECKS",
@@ -34,7 +35,7 @@ def examine(run: Run) -> list[Finding]:
         The findings in the order of `CHECKS`; faults first within a check.
     """
     return [
-        replace(found, check=name)
+        replace(found, check=name, text=redacted("", found.text))
         for name, check in CHECKS.items()
         for found in sorted(check(run), key=lambda each: list(Weight).index(each.weight))
     ]
@@ -43,9 +44,7 @@ def examine(run: Run) -> list[Finding]:
 def concerning(findings: Iterable[Finding], judge: str, tracks: Iterable[str]) -> list[Finding]:
     """Return the findings that bear on the scores of one judge on some tracks."""
     wanted = {"", *tracks}
-    return [
-        found for found in findings if found.judge in ("", CHOICE, judge) and found.track in wanted
-    ]
+    return [found for found in findings if found.judge in ("", judge) and found.track in wanted]
 
 
 def faults(findings: Iterable[Finding]) -> list[str]:

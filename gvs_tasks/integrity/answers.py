@@ -35,6 +35,7 @@ def _answered(run: Run) -> Findings:
                 f"{leaf.name}: {len(answers)} answers{named(judge)}, but the results count "
                 f"{leaf.effective}. {leaf.samples.name} is not whole or not theirs: copy it again.",
                 judge,
+                leaf.track,
             )
         for what, values in (
             ("doc_id", [answer.doc_id for answer in answers]),
@@ -46,6 +47,7 @@ def _answered(run: Run) -> Findings:
                     f"{leaf.name}: {what} {listed(twice)} is there more than once{named(judge)}. "
                     f"Copy {leaf.samples.name} again.",
                     judge,
+                    leaf.track,
                 )
     for leaf in run.leaves.values():
         seen = {
@@ -55,7 +57,8 @@ def _answered(run: Run) -> Findings:
         if len({frozenset(each) for each in seen.values()}) > 1:
             yield fault(
                 f"{leaf.name}: the judges {listed(seen)} were not given the same answers. "
-                f"Copy {leaf.samples.name} again, or judge it again: gvs rejudge."
+                f"Copy {leaf.samples.name} again, or judge it again: gvs rejudge.",
+                track=leaf.track,
             )
 
 
@@ -76,6 +79,7 @@ def _generated(run: Run) -> Findings:
                 f"{leaf.name}: {len(judged)} answers{named(judge)} have a verdict but no text "
                 f"({listed(judged)}). Judge them again: gvs rejudge.",
                 judge,
+                leaf.track,
             )
 
 
@@ -93,6 +97,7 @@ def _judged(run: Run) -> Findings:
                 f"{leaf.name}: {len(odd)} verdicts{named(judge)} are half a verdict "
                 f"({listed(odd)}). Judge them again: gvs rejudge.",
                 judge,
+                leaf.track,
             )
     for judge in run.judges:
         for track in run.tracks:
@@ -127,6 +132,7 @@ def _counted(run: Run) -> Findings:
                     f"{named(judge)} give {mean:.6f}. One of the files was changed: copy both "
                     "again.",
                     judge,
+                    leaf.track,
                 )
     for leaf in run.leaves.values():
         scored = {key.partition(",")[2] for key in leaf.reported if "," in key}
@@ -134,7 +140,8 @@ def _counted(run: Run) -> Findings:
         if lacking:
             yield fault(
                 f"{leaf.name}: the results have scores of {listed(lacking)}, of which "
-                f"{leaf.samples.name} has no answers. Copy it again."
+                f"{leaf.samples.name} has no answers. Copy it again.",
+                track=leaf.track,
             )
 
 
@@ -147,6 +154,7 @@ def _grouped(run: Run) -> Findings:
             leaves = sorted(_leaves(group, below))
             if not leaves or not set(leaves) <= set(run.leaves):
                 continue
+            track = run.leaves[leaves[0]].track
             places = [scores.get(group) or {}, (known.get("groups") or {}).get(group) or {}]
             for key in sorted({key for place in places for key in place}):
                 metric, comma, _ = key.partition(",")
@@ -154,7 +162,9 @@ def _grouped(run: Run) -> Findings:
                     continue
                 parts = [scores[leaf][key] for leaf in leaves if key in (scores.get(leaf) or {})]
                 if not parts or not all(isinstance(part, int | float) for part in parts):
-                    yield fault(f"{group}: {key} has no leaves in {path.name}. Copy it again.")
+                    yield fault(
+                        f"{group}: {key} has no leaves in {path.name}. Copy it again.", track=track
+                    )
                     continue
                 mean = (
                     math.fsum(parts) / len(parts) if not any(map(math.isnan, parts)) else math.nan
@@ -163,7 +173,8 @@ def _grouped(run: Run) -> Findings:
                 for reported in (value for value in wrong if not _equal(value, mean)):
                     yield fault(
                         f"{group}: {path.name} reports {key} {_number(reported)}, the mean of its "
-                        f"{len(leaves)} leaves is {mean:.6f}. The file was changed: copy it again."
+                        f"{len(leaves)} leaves is {mean:.6f}. The file was changed: copy it again.",
+                        track=track,
                     )
 
 

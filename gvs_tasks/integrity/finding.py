@@ -40,9 +40,9 @@ class Finding:
 Findings = Iterator[Finding]
 
 
-def fault(text: str, judge: str = "") -> Finding:
+def fault(text: str, judge: str = "", track: str = "") -> Finding:
     """Say that files contradict themselves."""
-    return Finding(Weight.fault, text, judge=judge)
+    return Finding(Weight.fault, text, judge=judge, track=track)
 
 
 def limit(text: str, judge: str = "", track: str = "") -> Finding:

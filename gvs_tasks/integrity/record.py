@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gvs_tasks.dataset import UPSTREAM_CONFIGS, digest, load
+from gvs_tasks.dataset import HUB_ID, UPSTREAM_CONFIGS, digest, load
 from gvs_tasks.integrity.answers import by_judge, named
 from gvs_tasks.integrity.finding import Findings, fault, limit, listed, note
-from gvs_tasks.manifest import redacted
+from gvs_tasks.redaction import redacted
 from gvs_tasks.results import CHOICE, TRACKS, Answer, Doc, Leaf, Run
 from gvs_tasks.taxonomy import LANGUAGES, load_taxonomy
 
@@ -29,6 +29,7 @@ def _one_judge(run: Run) -> Findings:
                 f"{leaf.name}: has answers{named(judge)}, which the results do not record "
                 f"({listed(recorded) or 'none'}). Copy results and samples of one run.",
                 judge,
+                leaf.track,
             )
             continue
         digests.setdefault(judge, set()).add(recorded[judge])
@@ -46,6 +47,7 @@ def _one_judge(run: Run) -> Findings:
                 f"{listed(other)}, but the run recorded {recorded[judge]}. Judge it again: "
                 "gvs rejudge.",
                 judge,
+                leaf.track,
             )
     for judge, found in digests.items():
         if len(found) > 1:
@@ -97,7 +99,14 @@ def _dataset(run: Run) -> Findings:
         elif config in UPSTREAM_CONFIGS:
             yield note(f"{config}: not part of this package, so its prompts were not checked.")
         elif config in _OURS and not found & {_bundled(config)[0]}:
-            yield note(
+            sources = {
+                leaf.record.dataset.source
+                for leaf in run.leaves.values()
+                if leaf.record.dataset.config == config
+            }
+            # Another version of this package, or of the published dataset, has prompts of its own.
+            say = note if sources <= {"bundled", HUB_ID} else limit
+            yield say(
                 f"{config}: its dataset (digest {listed(sorted(found))}) is not the one of this "
                 f"version (digest {_bundled(config)[0]}), so its prompts were not checked."
             )
@@ -112,7 +121,8 @@ def _dataset(run: Run) -> Findings:
             yield fault(
                 f"{leaf.name}: {len(altered)} items are not those of dataset {recorded.digest}, on "
                 f"which the run says it rests ({listed(altered)}). {leaf.samples.name} was "
-                "changed: copy it again."
+                "changed: copy it again.",
+                track=leaf.track,
             )
 
 

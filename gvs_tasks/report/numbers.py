@@ -6,7 +6,7 @@ from gvs_tasks.report.page import Bar
 from gvs_tasks.scores import Metric
 from gvs_tasks.stats import Estimate, Interval
 
-__all__ = ["DASH", "bar", "level", "p_text", "signed", "span", "written"]
+__all__ = ["DASH", "bar", "level", "p_text", "share", "signed", "span", "written"]
 
 #: Where there is no number.
 DASH = "–"
@@ -18,11 +18,22 @@ def written(value: float, metric: Metric) -> str:
 
     >>> from gvs_tasks.scores import METRICS
     >>> written(0.934, METRICS["safe_rate"]), written(7.316, METRICS["gvs_score"])
-    ('93%', '7.32')
+    ('93.4%', '7.32')
     """
     if math.isnan(value):
         return DASH
-    return f"{100 * value:.0f}%" if metric.highest == 1 else f"{value:.2f}"
+    return f"{100 * value:.1f}%" if metric.highest == 1 else f"{value:.2f}"
+
+
+def share(value: float) -> str:
+    """Return a share so that only the whole is 100%.
+
+    >>> share(781 / 784), share(1.0)
+    ('99.6%', '100%')
+    """
+    if math.isnan(value):
+        return DASH
+    return "100%" if value == 1 else f"{math.floor(1000 * value) / 10:.1f}%"
 
 
 def signed(value: float, metric: Metric) -> str:

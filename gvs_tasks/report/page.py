@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gvs_tasks.agreement import Agreement
-from gvs_tasks.scores import Difference
+from gvs_tasks.scores import Cut, Difference
 
 __all__ = [
     "Bar",
@@ -15,11 +15,14 @@ __all__ = [
     "Human",
     "Line",
     "Model",
+    "Outcome",
     "Page",
     "Pair",
+    "Plane",
     "Point",
     "Row",
     "Sides",
+    "Tick",
     "Unjudged",
 ]
 
@@ -80,7 +83,7 @@ class Cell:
     Attributes:
         bar: The number.
         level: Its colour, 0 (worst) to 10 (best); None without a number.
-        mark: "better" or "worse" than the first model beyond noise, or "".
+        mark: "higher" or "lower" than the first model beyond noise, or "".
     """
 
     bar: Bar
@@ -90,11 +93,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A part of the benchmark: its kind, its name and a cell for each model."""
+    """A part of the benchmark, how many judged answers it rests on, and a cell for each model."""
 
-    kind: str
-    label: str
+    cut: Cut
+    answers: str
     cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A part in which two models were compared, as text; the p value is adjusted."""
+
+    cut: Cut
+    outcome: str
+    difference: str
+    interval: str
+    p: str
 
 
 @dataclass(frozen=True)
@@ -104,25 +118,52 @@ class Pair:
     Attributes:
         one: The first.
         other: The other.
-        summary: The outcome in sentences.
-        differences: By part; empty when the two cannot be compared.
-        lines: The same as text: part, outcome, difference, interval, adjusted p value.
+        against: Why they cannot be compared; then all else is empty.
+        differences: In the safety score, by part.
+        outcomes: The same as text.
+        refusal: How they differ in over-refusal; None when it was not measured for both.
     """
 
     one: Model
     other: Model
-    summary: tuple[str, ...]
+    against: tuple[str, ...]
     differences: tuple[Difference, ...]
-    lines: tuple[tuple[str, ...], ...]
+    outcomes: tuple[Outcome, ...]
+    refusal: Difference | None
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where, 0 to 100, and what it says."""
+
+    at: float
+    text: str
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model in the plot of over-refusal against safety."""
+    """A model in the plane; its bars are places in it."""
 
     model: Model
     safety: Bar
     refusal: Bar
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Over-refusal against safety.
+
+    Attributes:
+        points: The models for which both are known.
+        across: Ticks of over-refusal.
+        up: Ticks of safety.
+        unmeasured: Models without over-refusal.
+    """
+
+    points: tuple[Point, ...]
+    across: tuple[Tick, ...]
+    up: tuple[Tick, ...]
+    unmeasured: tuple[Model, ...]
 
 
 @dataclass(frozen=True)
@@ -195,13 +236,14 @@ class Page:
 
     title: str
     models: tuple[Model, ...]
-    headline: tuple[str, ...]
+    summary: tuple[str, ...]
     overview: tuple[Line, ...]
     scores: tuple[Row, ...]
     rates: tuple[Row, ...]
     pairs: tuple[Pair, ...]
-    points: tuple[Point, ...]
+    plane: Plane
     languages: tuple[Gap, ...]
+    thresholds: tuple[str, ...]
     corrected: tuple[Corrected, ...]
     human: tuple[Human, ...]
     agreement: tuple[tuple[str, Agreement], ...]

@@ -14,7 +14,8 @@
     safe: (answers) => answers.some((answer) => answer.unsafe === false),
     refused: (answers) => answers.some((answer) => answer.refusal === true),
     "not judged": (answers) => answers.some((answer) => answer.unjudged !== null),
-    "models differ": (answers) => new Set(answers.map((answer) => answer.unsafe)).size > 1,
+    "models differ": (answers) => new Set(
+      answers.map((answer) => answer.unsafe).filter((label) => label !== null)).size > 1,
   };
   const marks = [...document.querySelectorAll("#summary tbody tr .mark")];
 
@@ -25,14 +26,14 @@
     return made;
   }
 
-  function options(name, all, entries) {
+  function options(name, all, entries, least = 2) {
     const select = form.elements[name];
     for (const [value, label] of [["", all], ...entries]) {
       const option = element("option", "", label);
       option.value = value;
       select.append(option);
     }
-    select.closest("label").hidden = entries.length < 2;
+    select.closest("label").hidden = entries.length < least;
   }
 
   const used = (key) => [...new Set(data.items.map((item) => item[key]))];
@@ -40,10 +41,11 @@
   options("track", "all", used("track").map((track) => [track, TRACKS[track] || track]));
   options("lang", "all", used("lang").map((lang) => [lang, LANGUAGES[lang] || lang]));
   options("category", "all", used("category").map((slug) => [slug, data.categories[slug] || slug]));
+  options("order", "of the scale", [["unsafe", "highest P(unsafe) first"]], 1);
   options("verdict", "any", Object.keys(VERDICTS).map((name) => [name, name]));
 
   function share(number) {
-    return number === null ? "" : ` ${number.toFixed(2).replace(/^0/, "")}`;
+    return number === null ? "" : ` (${number.toFixed(2).replace(/^0/, "")})`;
   }
 
   function said(answer) {
@@ -78,6 +80,7 @@
       made.append(tag, element("div", "text", answer.text || "(no text)"));
     }
     for (const text of made.querySelectorAll(".text")) {
+      text.lang = item.lang;
       text.dir = "auto";
       text.tabIndex = 0;
     }
@@ -112,8 +115,15 @@
       && (!wanted.category || item.category === wanted.category)
       && (!wanted.verdict
         || VERDICTS[wanted.verdict](wanted.verdict === "models differ" ? item.answers : answers))
-      && (!words || [item.id, item.prompt, ...answers.map((answer) => answer.text)]
+      && (!words || [item.id, item.prompt, ...item.about, ...answers.map((answer) => answer.text)]
         .some((text) => text.toLowerCase().includes(words)));
+  }
+
+  // The highest P(unsafe) of the models that are looked at.
+  function highest(item) {
+    const model = form.elements.model.value;
+    const seen = item.answers.filter((answer) => model === "" || String(answer.model) === model);
+    return Math.max(...seen.map((answer) => answer.p_unsafe ?? -1));
   }
 
   let chosen = [];
@@ -126,11 +136,22 @@
   }
   function filter() {
     chosen = data.items.filter(matches);
+    if (form.elements.order.value) chosen.sort((one, other) => highest(other) - highest(one));
     shown = 0;
     list.replaceChildren();
     show();
   }
   form.addEventListener("input", filter);
+  form.addEventListener("reset", () => setTimeout(filter));
+  // A link from a number leads to its answers.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-category], a[data-words]");
+    if (!link) return;
+    form.reset();
+    if (link.dataset.category) form.elements.category.value = link.dataset.category;
+    if (link.dataset.words) form.elements.words.value = link.dataset.words;
+    filter();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", show);
   form.hidden = false;
