@@ -1,4 +1,4 @@
-"""The README's first command, from assembling the real model to the scores."""
+"""The README's first command, from assembling the real model to scores, report and card."""
 
 import math
 import shlex
@@ -23,8 +23,12 @@ def readme_commands() -> list[list[str]]:
     return [shlex.split(command) for command in rest.split("&&\n")]
 
 
-def test_main_job(tmp_path, link):
+def test_main_job(tmp_path, link, generator_folder):
     """Run outside the checkout, so that it is the installed package that works."""
+
+    def gvs(*arguments, code=0):
+        return finish(start([Path(sys.executable).with_name("gvs"), *arguments], tmp_path), code)
+
     assemble, job = readme_commands()
     job[job.index("--limit") + 1] = "1"
     for command in (["gvs", "link"], assemble, job):
@@ -37,6 +41,19 @@ def test_main_job(tmp_path, link):
     rows = [row for leaf in samples(tmp_path / "results").values() for row in leaf]
     assert len(rows) == 24
     assert len({Verdict.from_json(row["filtered_resps"][0]).judge for row in rows}) == 1
+
+    # A second model, asked the same way; then what a person does with two finished runs.
+    other = [*job[1 : job.index("--model_args")], "--model_args", f"pretrained={generator_folder}"]
+    gvs("run", *other, *job[job.index("--tasks") : job.index("--output_path")],
+        *("--output_path", "other", "--log_samples"))  # fmt: skip
+    for run in ("results", "other"):
+        assert "counted: ok" in gvs("check", run)
+    gvs("report", "results", "other", "-o", "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "demo-model" in text and "Over 24 answers that both gave" in text
+    assert "beyond noise" in gvs("compare", "results", "other")
+    assert "not fit for a model card" in gvs("card", "results", code=2)
+    assert "These scores are not fit to be published" in gvs("card", "results", "--anyway")
 
 
 def test_multiple_choice(tmp_path):
