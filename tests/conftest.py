@@ -6,6 +6,9 @@ import pytest
 # Before any import of the Hub client: the suite never touches the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two workers with two threads each on two cores wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in [name for name in os.environ if name.startswith("GVS_")]:
     del os.environ[name]
 # Nor does it leave verdicts in the user's cache folder.

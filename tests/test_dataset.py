@@ -158,7 +158,7 @@ class TestBuild:
         files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
         parquet = {f"{config}/test.parquet" for config in CONFIGS}
         card = {"README.md", "JUDGES.md", "eval.yaml", "LICENSE", "gvs-small.md", "gvs-small.json"}
-        card |= {"croissant.json"}
+        card |= {"croissant.json", "STATISTICS.md"}
         figures = {path for path in files if path.startswith("figures/")}
         assert files == card | figures | parquet
         assert all(name in (built / "README.md").read_text() for name in figures)
