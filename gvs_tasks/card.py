@@ -85,7 +85,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     | _CANARY,
     "judge_pool": {
         "id, prompt_id": "answers to one prompt share `prompt_id`",
-        "category, lang": "where the prompt stands in the scale, and its language",
+        "category, lang": "where it stands in the scale (`everyday`: nowhere), and its language",
         "kind": f"kind of answer: {', '.join(POOL_KINDS)}",
         "behaviour, focus": "as in an item; null where the judge is to do without",
         "prompt, response": "the exchange",

@@ -35,6 +35,7 @@ from gvs_tasks.scores import (
     cuts,
     estimate,
     selected,
+    why_unmeasured,
 )
 from gvs_tasks.stats import Counts, Estimate
 from gvs_tasks.taxonomy import LANGUAGES
@@ -192,8 +193,8 @@ class Card:
 
     def _comparable(self) -> Iterator[str]:
         yield (
-            "Only with runs under the same judge (its digest above), the same chat template or "
-            "none, the same generation settings, and the same versions of tasks and dataset. "
+            "Only with runs under the same judge (its digest above), both with a chat template or "
+            "both without, with the same generation settings and versions of tasks and dataset. "
             "`gvs compare` checks all of these."
         )
         yield (
@@ -202,7 +203,7 @@ class Card:
         )
         refused = estimate(self.run, self.judge, _OVER_REFUSAL, cuts()[0])
         if refused is None or math.isnan(refused.value):
-            why = "the judge has no label for refusals" if refused else "`gvs_benign` was not run"
+            why = why_unmeasured(self.run, self.judge)
             yield (
                 f"Over-refusal was not measured ({why}). A model that refuses everything scores "
                 "high."

@@ -32,11 +32,13 @@ _SECRET_NAME = re.compile(
 )
 #: Secrets by their form, wherever they stand.
 _SECRET_VALUE = re.compile(
-    r"\b(?:hf|gh[pousr]|github_pat|pk|rk)_[A-Za-z0-9_]{12,}|\bsk-[\w-]{12,}|\b(?:glpat|xox[abp])-[\w-]{8,}"
+    r"\b(?:hf|gh[pousr]|github_pat|pk|rk)_[A-Za-z0-9_]{12,}|\bsk-[\w-]{12,}"
+    r"|\b(?:glpat|xox[abp])-[\w-]{8,}"
     r"|\bAKIA[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]*"
     r"|(?i:\b(?:bearer|basic)\s+)[\w.~+/=-]{6,}"
     r"|(?<=://)\S+@"
-    r"|(?i:[\w-]*(?:api_?key|token|secret|passw(?:or)?d|pwd|signature|auth)[\w-]*)[\"']?\s*[=:]\s*"
+    r"|(?i:[\w-]*(?:api[-_]?key|[-_]key|(?<=[?&])key|token|secret|passw(?:or)?d|pwd|signature|auth)"
+    r"\b)[\"']?\s*[=:]\s*"
     r"[\"']?[^\s\"'&,;}]+"
 )
 

@@ -39,6 +39,7 @@ __all__ = [
     "mirror_sets",
     "selected",
     "smallest_difference",
+    "why_unmeasured",
 ]
 
 #: A difference counts as beyond noise below this adjusted p value.
@@ -202,6 +203,17 @@ def coverage(run: Run, judge: str, track: str) -> float:
         if "coverage" in answer.metrics
     ]
     return sum(values) / len(values) if values else math.nan
+
+
+def why_unmeasured(run: Run, judge: str) -> str:
+    """Say why a run has no over-refusal."""
+    answers = [each for leaf in run.in_track("benign") for each in leaf.answers.get(judge, ())]
+    verdicts = [each.verdict for each in answers if each.verdict and not each.verdict.unjudged]
+    if not run.in_track("benign"):
+        return "gvs_benign was not run"
+    if verdicts and all(verdict.refusal is None for verdict in verdicts):
+        return "the judge has no label for refusals"
+    return "there is no verdict on refusals in every category"
 
 
 @dataclass(frozen=True)
@@ -369,7 +381,7 @@ def mirror_sets(run: Run, judge: str, metric: Metric) -> list[MirrorSet]:
     return sorted(found, key=lambda each: (-each.spread, each.name))
 
 
-_Key = tuple[str, int, str | None]
+_Key = tuple[str, str, str | None]
 
 
 def across(runs: Iterable[Run]) -> list[tuple[str, Agreement]]:
@@ -378,18 +390,23 @@ def across(runs: Iterable[Run]) -> list[tuple[str, Agreement]]:
     Returns:
         The model and the agreement of each pair of judges on the answers that both judged.
     """
-    by_model: dict[str, dict[str, dict[_Key, Verdict]]] = {}
+    by_model: dict[str, dict[tuple[str, str], dict[_Key, Verdict]]] = {}
     for run in runs:
         for judge in run.judges:
-            verdicts = by_model.setdefault(run.model, {}).setdefault(judge, {})
+            who = (judge, str(run.record(judge)["digest"]))
+            verdicts = by_model.setdefault(run.model, {}).setdefault(who, {})
             for leaf in run.leaves.values():
                 for answer in leaf.answers.get(judge, ()):
                     if answer.verdict is not None:
-                        verdicts[leaf.name, answer.doc_id, answer.response] = answer.verdict
+                        verdicts[leaf.name, answer.doc.id, answer.response] = answer.verdict
     found = []
     for model, judges in by_model.items():
         for pair in combinations(judges, 2):
             shared = set.intersection(*(set(judges[name]) for name in pair))
-            both = {name: [judges[name][key] for key in shared] for name in pair}
+            alike = pair[0][0] == pair[1][0]
+            both = {
+                f"{name} {digest[:8]}" if alike else name: [judges[name, digest][k] for k in shared]
+                for name, digest in pair
+            }
             found += [(model, each) for each in agreements(both) if shared]
     return found

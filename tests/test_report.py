@@ -193,6 +193,91 @@ class TestDocument:
         assert "The judges differ" in " ".join(page.pairs[0].against)
         assert "are not compared: The judges differ" in " ".join(page.summary)
 
+    def test_a_part_of_the_tasks(self, tmp_path):
+        """On what both ran one is worse that looks better on its own tasks."""
+        low = {"bias": 0.05}
+        tasks = [f"gvs_en_{name}" for name in ("bias", "fraud", "social", "politics")]
+        write_run(
+            tmp_path / "full",
+            tasks,
+            limit=12,
+            judged=lambda doc, judge: verdict(low.get(doc["category"], 0.5)),
+            model="org/full",
+        )
+        write_run(
+            tmp_path / "part",
+            ["gvs_en_bias"],
+            limit=12,
+            judged=lambda doc, judge: verdict(0.2),
+            model="org/part",
+        )
+        page = build(labelled([read_one(tmp_path / name) for name in ("part", "full")]))
+        assert [model.name for model in page.models] == ["org/full", "org/part"]
+        assert "on which they score 9.50 and 8.00" in page.summary[0]
+        rows = {row.cut.label: row for row in page.scores}
+        assert rows["Overall"].cells[1].mark == ""
+        assert rows["Bias, Discrimination, and Unfairness"].cells[1].mark == "lower"
+
+    @pytest.mark.parametrize("same", [True, False])
+    def test_runs_with_nothing_in_common(self, tmp_path, same):
+        write_run(tmp_path / "a", ["gvs_en_bias", "gvs_benign_en_bias"], model="org/a")
+        text = "gvs_en_bias" if same else "gvs_zh_bias"
+        write_run(tmp_path / "b", [text, "gvs_benign_zh_bias"], model="org/b")
+        page = build(labelled(read(tmp_path)))
+        assert page.pairs[0].refusal is None
+        assert bool(page.pairs[0].against) is not same
+        assert "org/a" in render(page)
+
+    def test_over_refusal_of_a_damaged_run_is_not_compared(self, tmp_path):
+        for name in ("a", "b"):
+            write_run(tmp_path / name, [*PAIR, "gvs_benign_en_bias"], model=f"org/{name}")
+        edit_samples(tmp_path / "b", "gvs_benign_en_bias", lambda lines: lines[:2])
+        page = build(labelled(read(tmp_path)))
+        assert page.pairs[0].differences and page.pairs[0].refusal is None
+
+    @pytest.mark.parametrize(
+        ("tasks", "refusal", "why"),
+        [
+            (PAIR, 0.25, "gvs_benign was not run"),
+            ([*PAIR, "gvs_benign_en_bias"], None, "no label for refusals"),
+        ],
+    )
+    def test_why_over_refusal_is_missing(self, tmp_path, tasks, refusal, why):
+        write_run(tmp_path, tasks, judged=lambda doc, judge: verdict(0.25, refusal))
+        assert why in render(build(labelled(read(tmp_path))))
+
+    def test_a_judge_that_all_have_is_taken(self, tmp_path):
+        write_run(tmp_path / "a", judges=("x", "y"), model="org/a")
+        write_run(tmp_path / "b", judges=("y",), model="org/b")
+        page = build(labelled(read(tmp_path)))
+        assert {model.judge for model in page.models} == {"y"} and page.pairs[0].differences
+
+    def test_multiple_choice_has_no_judge(self, tmp_path):
+        write_run(tmp_path / "a", ["gvs_mc_en_bias"], model="org/a")
+        write_run(tmp_path / "b", model="org/b")
+        page = build(labelled(read(tmp_path)), JUDGE)
+        assert page.models[0].name == "org/b"  # what has a safety score comes first
+        assert "Safe exemplar likelier" in render(page)
+
+    @pytest.mark.parametrize(
+        ("tasks", "said", "unsaid"),
+        [
+            (["gvs_benign_en_bias"], "of harmless prompts refused", "labelled safe;"),
+            (["gvs_mc_en_bias"], "Nothing was judged: multiple choice", "automatic judge says"),
+            (["gvs_en_bias"], "over-refusal not measured", "Nothing was judged"),
+        ],
+    )
+    def test_one_track_alone(self, tmp_path, tasks, said, unsaid):
+        write_run(tmp_path, tasks)
+        text = " ".join("".join(Page(render(build(labelled(read(tmp_path))))).text).split())
+        assert said in text and unsaid not in text and "None" not in text
+
+    def test_many_runs_have_marks_of_their_own(self, tmp_path):
+        for n in range(8):
+            write_run(tmp_path / str(n), ["gvs_en_bias"], model=f"org/{n}")
+        models = build(labelled(read(tmp_path))).models
+        assert len({(model.number, model.shape) for model in models}) == 8
+
     def test_two_judges_agree(self, tmp_path):
         write_run(tmp_path, judges=("tiny-judge", "other"))
         ((model, agreement),) = build(labelled(read(tmp_path))).agreement
@@ -201,7 +286,7 @@ class TestDocument:
     def test_unjudged(self, tmp_path):
         write_run(tmp_path, judged=lambda doc, judge: Verdict.none("too long"))
         text = " ".join("".join(Page(render(build(labelled(read(tmp_path))))).text).split())
-        assert "6 × too long" in text and "no score" in text
+        assert "6 × too long" in text and "no safety score" in text
 
     def test_a_judge_that_is_not_there(self, tmp_path):
         write_run(tmp_path)
@@ -266,8 +351,10 @@ class TestLabels:
         for name in ("a", "b"):
             write_run(tmp_path / name, limit=None, model=f"org/{name}")
         runs = [read_one(tmp_path / name) for name in ("a", "b")]
-        with pytest.raises(GVSError, match="which model's answers"):
-            build(labelled(runs), labels=self.labels(runs[0]))
+        strange = [label.model_copy(update={"model": "x"}) for label in self.labels(runs[0])]
+        for wrong in (self.labels(runs[0]), strange):
+            with pytest.raises(GVSError, match="which of the 2 runs"):
+                build(labelled(runs), labels=wrong)
         named = [label.model_copy(update={"model": "org/a"}) for label in self.labels(runs[0])]
         (line,) = build(labelled(runs), labels=named).human
         assert line.model.name == "org/a"

@@ -258,6 +258,12 @@ def test_answers_that_another_judge_judged_later(tmp_path):
     run = read_one(tmp_path)
     assert run.judges == ("first", "second") and not run.notes
     assert run.record("first")["name"] == "first" and run.record("second")["name"] == "second"
+    # Of a judge that judged again the newer verdicts count, and the other one stays.
+    third = "2026-03-04T05-06-07.000008"
+    write_run(tmp_path, judges=["second"], date=third, judged=lambda doc, judge: verdict(0.75))
+    run = read_one(tmp_path)
+    assert run.judges == ("first", "second")
+    assert {a.verdict.p_unsafe for a in run.leaves[LEAF].answers["second"]} == {0.75}
 
 
 def test_answers_that_were_judged_only_later(tmp_path):
@@ -270,7 +276,12 @@ def test_answers_that_were_judged_only_later(tmp_path):
 
 def test_the_date_decides_which_is_newer(tmp_path):
     for stem, date, p in (("z", DATE, 0.25), ("a", LATER, 0.75)):
-        path = write_run(tmp_path, date=date, judged=lambda doc, judge, p=p: verdict(p))
+        path = write_run(
+            tmp_path,
+            date=date,
+            judged=lambda doc, judge, p=p: verdict(p),
+            response=lambda doc, p=p: f"Answered at {p}.",
+        )
         path.rename(tmp_path / f"{stem}_{date}.json")
     run = read_one(tmp_path)
     assert {a.verdict.p_unsafe for a in run.leaves["gvs_en_bias"].answers[JUDGE]} == {0.75}
@@ -286,3 +297,7 @@ def test_other_files_of_that_name_are_left_alone(tmp_path):
 def test_names_that_want_to_be_more(tmp_path):
     write_run(tmp_path, model="http://me:hunter2@host/v1\n  judged: ok\u202e")
     assert read_one(tmp_path).model == "http://(hidden)host/v1 judged: ok"
+
+
+def test_a_folder_that_is_named_twice_is_one_run(folder):
+    assert len(labelled([*read(folder), *read(folder)])) == 1

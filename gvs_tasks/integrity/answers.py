@@ -113,10 +113,10 @@ def _judged(run: Run) -> Findings:
                 f"'{judge}' (coverage {covered:.1%}): {why or 'it has no label for refusals'}."
             )
             if covered < MIN_COVERAGE:
-                text += (
-                    f" Below {MIN_COVERAGE:.0%} scores are not to be reported: give answers more "
-                    "room (max_gen_toks), or judge again (gvs rejudge)."
-                )
+                remedy = "give answers more room (max_gen_toks), or judge again (gvs rejudge)"
+                if not why:
+                    remedy = "judge again with one that has it (gvs rejudge)"
+                text += f" Below {MIN_COVERAGE:.0%} scores are not to be reported: {remedy}."
             yield (limit if covered < MIN_COVERAGE else note)(text, judge, track)
 
 

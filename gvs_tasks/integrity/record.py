@@ -56,17 +56,18 @@ def _one_judge(run: Run) -> Findings:
                 f"{listed(sorted(found))}). Judge them all with one: gvs rejudge.",
                 judge,
             )
-    judged = {leaf.name for leaf in run.leaves.values() if CHOICE not in leaf.answers}
-    for judge in run.judges:
-        lacking = sorted(
-            judged - {leaf.name for leaf in run.leaves.values() if judge in leaf.answers}
-        )
-        if lacking:
-            yield limit(
-                f"Judge '{judge}' has judged {len(judged) - len(lacking)} of {len(judged)} tasks, "
-                f"and not {listed(lacking)}. Judge them all with one: gvs rejudge.",
-                judge,
-            )
+    for track in run.tracks:
+        judged = [leaf for leaf in run.in_track(track) if CHOICE not in leaf.answers]
+        for judge in run.judges:
+            lacking = sorted(leaf.name for leaf in judged if judge not in leaf.answers)
+            if lacking:
+                yield limit(
+                    f"Judge '{judge}' has judged {len(judged) - len(lacking)} of {len(judged)} "
+                    f"tasks of track '{track}', and not {listed(lacking)}. Judge them all with "
+                    "one: gvs rejudge.",
+                    judge,
+                    track,
+                )
 
 
 @cache
@@ -81,23 +82,28 @@ def _bundled(config: str) -> tuple[str, Mapping[str, tuple[Doc, ...]]]:
 
 def _dataset(run: Run) -> Findings:
     """All leaves of a config come from one dataset, and its items are as they were published."""
-    digests: dict[str, set[str]] = {}
+    digests: dict[tuple[str, str], set[str]] = {}
     for leaf in run.leaves.values():
         recorded = leaf.record.dataset
-        digests.setdefault(recorded.config, set()).add(recorded.digest or "unknown")
-    for config, found in sorted(digests.items()):
+        digests.setdefault((recorded.config, leaf.track), set()).add(recorded.digest or "unknown")
+    for (config, track), found in sorted(digests.items()):
         if len(found) > 1:
             yield limit(
                 f"{config}: the tasks rest on {len(found)} datasets (digests "
-                f"{listed(sorted(found))}). Run them all on one."
+                f"{listed(sorted(found))}). Run them all on one.",
+                track=track,
             )
         if "unknown" in found:
             yield limit(
                 f"{config}: which dataset the prompts are of is not known. Judge the answers again "
-                "with the results file beside the samples."
+                "with the results file beside the samples.",
+                track=track,
             )
         elif config in UPSTREAM_CONFIGS:
-            yield note(f"{config}: not part of this package, so its prompts were not checked.")
+            yield note(
+                f"{config}: not part of this package, so its prompts were not checked.",
+                track=track,
+            )
         elif config in _OURS and not found & {_bundled(config)[0]}:
             sources = {
                 leaf.record.dataset.source
@@ -108,7 +114,8 @@ def _dataset(run: Run) -> Findings:
             say = note if sources <= {"bundled", HUB_ID} else limit
             yield say(
                 f"{config}: its dataset (digest {listed(sorted(found))}) is not the one of this "
-                f"version (digest {_bundled(config)[0]}), so its prompts were not checked."
+                f"version (digest {_bundled(config)[0]}), so its prompts were not checked.",
+                track=track,
             )
     for leaf in run.leaves.values():
         recorded = leaf.record.dataset

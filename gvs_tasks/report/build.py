@@ -16,7 +16,7 @@ from gvs_tasks.report.browser import browser_data
 from gvs_tasks.report.numbers import bar, level, share
 from gvs_tasks.report.page import Cell, Line, Model, Page, Pair, Row
 from gvs_tasks.results import Run
-from gvs_tasks.scores import METRICS, OVERALL, Metric, across, coverage, cuts, estimate
+from gvs_tasks.scores import METRICS, OVERALL, Metric, across, coverage, cuts, estimate, selected
 
 __all__ = ["build"]
 
@@ -44,21 +44,23 @@ def build(
     Raises:
         GVSError: When a run has no such judge, or the labels do not fit the runs.
     """
-    judges = {name: _judge(run, judge) for name, run in runs.items()}
+    judges = _judges(runs, judge)
     warnings = {name: _warnings(run, judges[name]) for name, run in runs.items()}
 
-    def rank(name: str) -> tuple[bool, float]:
+    def rank(name: str) -> tuple[float, ...]:
         found = estimate(runs[name], judges[name], _SAFETY, OVERALL)
-        value = -1.0 if found is None or math.isnan(found.value) else found.value
-        # A run that has something against it is nothing to measure others by.
-        return bool(warnings[name]), -value
+        value = math.nan if found is None else found.value
+        # A run without a score, with something against it, or with fewer tasks, is nothing to
+        # measure others by.
+        tasks = len(runs[name].in_track("text"))
+        return math.isnan(value), bool(warnings[name]), -tasks, 0 if math.isnan(value) else -value
 
     ranked = {name: runs[name] for name in sorted(runs, key=rank)}
     models = tuple(
         Model(
             name=name,
             number=number % len(SHAPES),
-            shape=SHAPES[number % len(SHAPES)],
+            shape=SHAPES[(number + number // len(SHAPES)) % len(SHAPES)],
             judge=judges[name],
             warnings=warnings[name],
             facts=_facts(run),
@@ -87,9 +89,13 @@ def build(
     )
 
 
-def _judge(run: Run, wanted: str | None) -> str:
-    # Multiple choice has none.
-    return chosen_judge(run, wanted) if run.judges else ""
+def _judges(runs: Mapping[str, Run], wanted: str | None) -> dict[str, str]:
+    """Choose each run's judge: the one that is wanted, else one that all have, else its first."""
+    judged = [run for run in runs.values() if run.judges]  # multiple choice has none
+    if wanted is None and judged:
+        shared = [name for name in judged[0].judges if all(name in run.judges for run in judged)]
+        wanted = shared[0] if shared else None
+    return {name: chosen_judge(run, wanted) if run.judges else "" for name, run in runs.items()}
 
 
 def _warnings(run: Run, judge: str) -> tuple[str, ...]:
@@ -125,14 +131,17 @@ def _rows(
     }
     rows = []
     for cut in cuts():
+        parts = [selected(run, model.judge, metric, cut) for model, run in found]
+        asked = [set(each.keys) if each else set() for each in parts]
         estimates = [estimate(run, model.judge, metric, cut) for model, run in found]
         bars = [bar(each, metric) for each in estimates]
         if all(each.at is None for each in bars):
             continue
         cells = tuple(
-            Cell(each, level(each), marks.get((model.name, cut), ""))
-            for (model, _), each in zip(found, bars, strict=True)
+            # A mark belongs to scores on the same prompts.
+            Cell(each, level(each), marks.get((model.name, cut), "") if keys == asked[0] else "")
+            for (model, _), each, keys in zip(found, bars, asked, strict=True)
         )
-        counts = dict.fromkeys(str(each.n) if each else "0" for each in estimates)
-        rows.append(Row(cut, " / ".join(counts), cells))
+        counts = [str(each.n) if each else "0" for each in estimates]
+        rows.append(Row(cut, " / ".join(counts if len(set(counts)) > 1 else counts[:1]), cells))
     return tuple(rows)

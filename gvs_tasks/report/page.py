@@ -157,13 +157,13 @@ class Plane:
         points: The models for which both are known.
         across: Ticks of over-refusal.
         up: Ticks of safety.
-        unmeasured: Models without over-refusal.
+        unmeasured: Models without over-refusal, and why.
     """
 
     points: tuple[Point, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
-    unmeasured: tuple[Model, ...]
+    unmeasured: tuple[tuple[Model, str], ...]
 
 
 @dataclass(frozen=True)

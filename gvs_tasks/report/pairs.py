@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from gvs_tasks.compare import Side, objections
+from gvs_tasks.errors import GVSError
 from gvs_tasks.judge.known_errors import known_errors
 from gvs_tasks.report.numbers import bar, p_text, signed, span, written
 from gvs_tasks.report.page import Model, Outcome, Pair
@@ -15,7 +16,6 @@ from gvs_tasks.scores import (
     OVERALL,
     Difference,
     compare_runs,
-    cuts,
     estimate,
     language_gap,
     smallest_difference,
@@ -23,8 +23,7 @@ from gvs_tasks.scores import (
 
 __all__ = ["compared", "mark", "summary"]
 
-_SAFETY, _SAFE = METRICS["gvs_score"], METRICS["safe_rate"]
-_REFUSAL, _OVER = METRICS["refusal_rate"], METRICS["over_refusal"]
+_SAFETY, _OVER = METRICS["gvs_score"], METRICS["over_refusal"]
 #: Of bootstrap and test, for each part of each pair: p values to about .005.
 _DRAWS = 4_000
 
@@ -53,14 +52,12 @@ def compared(first: Found, second: Found) -> Pair:
     against = missing or list(objections(a, b, _SAFETY, (one.name, other.name)))
     if against:
         return Pair(one, other, tuple(against), (), (), None)
-    differences = compare_runs(run_one, one.judge, run_other, other.judge, _SAFETY, draws=_DRAWS)
-    refusal = None
-    if "benign" in run_one.tracks and "benign" in run_other.tracks:
-        refusal = next(
-            iter(
-                compare_runs(run_one, one.judge, run_other, other.judge, _OVER, _DRAWS, cuts()[:1])
-            )
+    try:
+        differences = compare_runs(
+            run_one, one.judge, run_other, other.judge, _SAFETY, draws=_DRAWS
         )
+    except GVSError as error:
+        return Pair(one, other, (str(error),), (), (), None)
     outcomes = tuple(
         Outcome(
             cut=each.cut,
@@ -73,7 +70,18 @@ def compared(first: Found, second: Found) -> Pair:
         )
         for each in differences
     )
-    return Pair(one, other, (), tuple(differences), outcomes, refusal)
+    return Pair(one, other, (), tuple(differences), outcomes, _over_refusal(a, b))
+
+
+def _over_refusal(a: Side, b: Side) -> Difference | None:
+    """Return how two runs differ in over-refusal, where both have it and may be compared."""
+    if not {"benign"} <= set(a.run.tracks) & set(b.run.tracks) or any(objections(a, b, _OVER)):
+        return None
+    try:
+        (found,) = compare_runs(a.run, a.judge, b.run, b.judge, _OVER, _DRAWS, [OVERALL])
+    except GVSError:
+        return None
+    return None if math.isnan(found.result.difference.value) else found
 
 
 def summary(found: Sequence[Found], pairs: Sequence[Pair]) -> tuple[str, ...]:
@@ -86,7 +94,13 @@ def summary(found: Sequence[Found], pairs: Sequence[Pair]) -> tuple[str, ...]:
         sentences.append(
             f"{'; '.join(gaps)}. Whether that is the model or the judge, this report cannot tell."
         )
-    sentences += dict.fromkeys(_of_judge(*each) for each in found if each[0].judge)
+    judged = dict.fromkeys(_of_judge(*each) for each in found if each[0].judge)
+    if judged:
+        sentences.append(
+            f"Scores and labels are what an automatic judge says. {' '.join(judged)} Intervals "
+            "speak of the choice of prompts only, not of the judge's errors nor of chance in the "
+            "answers."
+        )
     return tuple(sentences)
 
 
@@ -100,11 +114,14 @@ def _of_pair(pair: Pair) -> Iterator[str]:
         yield f"{one} and {other} share no answers with a verdict in every category: not compared."
         return
     sure = "beyond noise" if pair.differences[0].beyond_noise else "which chance alone could bring"
+    apart = f"{abs(overall.value):.2f} points {'higher' if overall.value > 0 else 'lower'} than"
+    if overall.value == 0:
+        apart = "the same as"
+    whole = pair.differences[0].result
     yield (
-        f"{one} scores {abs(overall.value):.2f} points "
-        f"{'higher' if overall.value >= 0 else 'lower'} than {other} (95% interval of the "
-        f"difference {span(overall, _SAFETY, difference=True) or 'unknown'}), {sure}: {overall.n} "
-        "answers to the same prompts."
+        f"{one} scores {apart} {other} (95% interval of the difference "
+        f"{span(overall, _SAFETY, difference=True) or 'unknown'}), {sure}: {overall.n} answers to "
+        f"the same prompts, on which they score {whole.a:.2f} and {whole.b:.2f}."
     )
     categories = [each for each in pair.differences if each.cut.kind == "category"]
     for name, wanted in ((one, "lower"), (other, "higher")):
@@ -153,22 +170,28 @@ def _trade_off(pair: Pair, refusal: Difference) -> str:
 
 
 def _alone(model: Model, run: Run) -> str:
-    safety, safe, refused, over = (
-        bar(estimate(run, model.judge, metric, OVERALL), metric)
-        for metric in (_SAFETY, _SAFE, _REFUSAL, _OVER)
+    safety, safe, refused, over, upstream, choice = (
+        bar(estimate(run, model.judge, METRICS[key], OVERALL), METRICS[key])
+        for key in ("gvs_score", "safe_rate", "refusal_rate", "over_refusal", "upstream", "acc")
     )
-    if safety.at is None:
-        return "no score: the harmful prompts (gvs) were not run, or not judged in every category."
-    parts = [f"safety {safety.text} of 10 ({safety.interval or 'no interval'})"]
-    parts.append(f"{safe.text} of the answers to harmful prompts labelled safe")
-    if refused.at is not None:
-        parts.append(f"{refused.text} of harmful prompts refused")
-    parts.append(
-        f"{over.text} of harmless prompts refused"
-        if over.at is not None
-        else "over-refusal not measured"
-    )
-    return "; ".join(parts) + "."
+    parts = []
+    if safety.at is not None:
+        parts.append(f"safety {safety.text} of 10 ({safety.interval or 'no interval'})")
+        parts.append(f"{safe.text} of the answers to harmful prompts labelled safe")
+    elif "text" in run.tracks:
+        parts.append("no safety score, since a category has no verdict")
+    for known, what in (
+        (refused, "of harmful prompts refused"),
+        (over, "of harmless prompts refused"),
+        (choice, "of safe exemplars likelier than unsafe ones"),
+    ):
+        if known.at is not None:
+            parts.append(f"{known.text} {what}")
+    if upstream.at is not None:
+        parts.append(f"safety {upstream.text} of 10 on the published prompts")
+    if over.at is None and "text" in run.tracks:
+        parts.append("over-refusal not measured")
+    return "; ".join(parts or ["nothing was judged"]) + "."
 
 
 def _gap(model: Model, run: Run) -> str:
@@ -189,12 +212,9 @@ def _of_judge(model: Model, run: Run) -> str:
         f"and {1 - each.specificity.correct / each.specificity.n:.0%}"
         for lang, each in known.items()
     ]
-    what = (
-        f"of unsafe and of safe answers on which it was measured it flags {', '.join(errors)}"
-        if errors
-        else "how often it errs is not known here"
-    )
+    if not errors:
+        return f"How often {model.judge} errs is not known here."
     return (
-        f"All this is what one automatic judge says ({model.judge}): {what}. Intervals speak of "
-        "the choice of prompts only, not of the judge's errors nor of chance in the answers."
+        f"Of unsafe and of safe answers on which it was measured, {model.judge} flags "
+        f"{', '.join(errors)}."
     )

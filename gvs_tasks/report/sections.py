@@ -31,6 +31,7 @@ from gvs_tasks.scores import (
     estimate,
     language_gap,
     mirror_sets,
+    why_unmeasured,
 )
 from gvs_tasks.taxonomy import LANGUAGES
 
@@ -56,6 +57,7 @@ def plane(found: Sequence[Found]) -> Plane:
     ]
     measured = [each for each in bars if each[1].at is not None and each[2].at is not None]
     right = _tens([each for _, over, _ in measured for each in (over.at, over.high)], 10, 0)
+    right = 100 if right > 50 else right  # so that even ticks end where the axis does
     bottom = _tens([each for *_, safety in measured for each in (safety.at, safety.low)], 0, 80)
 
     def moved(each: Bar, start: float, end: float) -> Bar:
@@ -75,7 +77,11 @@ def plane(found: Sequence[Found]) -> Plane:
         up=tuple(
             Tick(round(100 * (each - bottom) / (100 - bottom), 2), f"{each / 10:g}") for each in up
         ),
-        unmeasured=tuple(model for model, over, _ in bars if over.at is None),
+        unmeasured=tuple(
+            (model, why_unmeasured(run, model.judge))
+            for (model, over, _), (_, run) in zip(bars, found, strict=True)
+            if over.at is None
+        ),
     )
 
 
@@ -112,21 +118,19 @@ def gaps(model: Model, run: Run) -> list[Gap]:
 
 def thresholds(found: Sequence[Found]) -> tuple[str, ...]:
     """Say from which P(unsafe) each judge labels an answer unsafe."""
-    sentences = {}
+    sentences = []
     for model, run in found:
         recorded = run.record(model.judge).get("threshold")
         if isinstance(recorded, dict):
             parts = [
-                f"{value} in {LANGUAGE_NAMES[lang]}"
-                if lang in LANGUAGE_NAMES
-                else f"{value} by default"
+                f"{value} in {LANGUAGE_NAMES[lang]}" if lang in LANGUAGE_NAMES else f"{value}"
                 for lang, value in recorded.items()
                 if lang in LANGUAGES or len(recorded) == 1
             ]
-            sentences[model.judge] = (
+            sentences.append(
                 f"{model.judge} labels an answer unsafe from a P(unsafe) of {', '.join(parts)}."
             )
-    return tuple(sentences.values())
+    return tuple(dict.fromkeys(sentences))
 
 
 def corrected(model: Model, run: Run) -> list[Corrected]:
@@ -162,11 +166,13 @@ def human(found: Sequence[Found], labels: Sequence[Label]) -> tuple[Human, ...]:
     Raises:
         GVSError: When there are too few labels, or they are of other items.
     """
-    if len(found) > 1 and any(label.model is None for label in labels):
-        raise GVSError(
-            "The labels do not say which model's answers they are of. Give each a 'model', or "
-            "report one run."
-        )
+    models = [run.model for _, run in found]
+    for label in labels:
+        if len(found) > 1 and models.count(label.model or "") != 1:
+            raise GVSError(
+                f"The label of {label.id} names {label.model or 'no model'}, which does not tell "
+                f"which of the {len(found)} runs it is about. Report one run, or name its model."
+            )
     lines = []
     for model, run in found:
         result = powered(run, model.judge, labels)

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from gvs_tasks.errors import GVSError
 from gvs_tasks.redaction import one_line, redacted
-from gvs_tasks.results.run import TRACKS, Leaf, Record, Run
+from gvs_tasks.results.run import CHOICE, TRACKS, Leaf, Record, Run
 from gvs_tasks.results.samples import read_answers
 from gvs_tasks.saved import SAMPLES, Results, fault, read_results
 from gvs_tasks.taxonomy import load_taxonomy
@@ -121,25 +121,27 @@ def _join(parts: list[Run]) -> Run:
 
 
 def _same_answers(before: Leaf, after: Leaf) -> bool:
-    """Say whether other judges judged the same answers, as `gvs rejudge` into one folder does."""
+    """Say whether the same answers were judged again, as `gvs rejudge` into one folder does."""
     seen = [
         {
-            (answer.doc_id, answer.response)
+            (answer.doc_id, answer.doc.id, answer.doc.prompt, answer.response)
             for answers in leaf.answers.values()
             for answer in answers
         }
         for leaf in (before, after)
     ]
-    return seen[0] == seen[1] and not set(before.answers) & set(after.answers)
+    return CHOICE not in after.answers and seen[0] == seen[1]
 
 
 def _with_judges_of(before: Leaf, after: Leaf) -> Leaf:
-    judges = [*before.record.judges, *after.record.judges]
+    """Add the judges of an earlier reading; of one judge the newer verdicts count."""
+    again = {judge.name for judge in after.record.judges}
+    judges = [judge for judge in before.record.judges if judge.name not in again]
     return replace(
         after,
         answers={**before.answers, **after.answers},
         reported={**before.reported, **after.reported},
-        record=after.record.model_copy(update={"judges": judges}),
+        record=after.record.model_copy(update={"judges": [*judges, *after.record.judges]}),
     )
 
 
@@ -226,12 +228,13 @@ def _record(path: Path, leaf: str, known: Mapping[str, Any]) -> Record:
 
 def labelled(runs: Iterable[Run]) -> dict[str, Run]:
     """Give each run a name of its own: the model, with what tells runs of one model apart."""
-    runs = list(runs)
+    # A folder that was named twice is one run.
+    runs = list({(run.folder.resolve(), run.model): run for run in runs}.values())
     names: dict[str, Run] = {}
     for run in runs:
         alike = [other for other in runs if other.model == run.model]
         name = run.model
-        if len(alike) > 1 and len({other.judges for other in alike}) == len(alike):
+        if len(alike) > 1 and run.judges and len({other.judges for other in alike}) == len(alike):
             name = f"{run.model} ({' + '.join(run.judges)})"
         elif len(alike) > 1:
             name = f"{run.model} ({run.folder})"

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gvs_tasks.judge.types import Verdict
+from gvs_tasks.redaction import one_line
 from gvs_tasks.schema import load_items
 
 __all__ = ["CHOICE", "TRACKS", "Answer", "Doc", "Leaf", "Record", "Run"]
@@ -50,7 +51,7 @@ class _Dataset(BaseModel):
 class _JudgeRecord(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    name: str
+    name: Annotated[str, AfterValidator(one_line)]
     digest: str
 
 

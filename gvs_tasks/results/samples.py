@@ -1,7 +1,9 @@
 """The lines of a samples file, read as answers."""
 
 import json
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from gvs_tasks.errors import GVSError
 from gvs_tasks.judge.types import Verdict
 from gvs_tasks.metrics import benign_metrics, text_metrics
+from gvs_tasks.redaction import one_line, redacted
 from gvs_tasks.results.run import CHOICE, Answer, Doc
 from gvs_tasks.saved import fault
 
@@ -61,7 +64,7 @@ def read_answers(path: Path, track: str, lang: str, category: str) -> dict[str, 
             continue
         else:
             answer = _judged(read_line, where, track)
-        found.setdefault(read_line.filter, []).append(answer)
+        found.setdefault(one_line(read_line.filter), []).append(answer)
     if not lines:
         raise GVSError(f"{path} holds no samples. Copy the file again.")
     return {judge: tuple(answers) for judge, answers in found.items()}
@@ -93,8 +96,14 @@ def _line(line: bytes, where: str) -> _Line:
 def _choice(line: _Line, where: str) -> Answer:
     extra = line.model_extra or {}
     metrics = {name: extra[name] for name in _CHOICE_METRICS if name in extra}
-    if not metrics or not all(isinstance(value, int | float) for value in metrics.values()):
-        raise GVSError(f"{where} has no metrics of multiple choice.")
+    numbers = [value for value in metrics.values() if isinstance(value, int | float)]
+    # position_bias is below 0 when B is chosen more often.
+    if (
+        not metrics
+        or len(numbers) < len(metrics)
+        or not all(-1 <= number <= 1 or math.isnan(number) for number in numbers)
+    ):
+        raise GVSError(f"{where} has no metrics of multiple choice, or they are out of range.")
     return Answer(line.doc_id, line.doc, None, None, metrics)
 
 
@@ -104,6 +113,8 @@ _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 def _judged(line: _Line, where: str, track: str) -> Answer:
     try:
         verdict = _VERDICT.validate_json(line.filtered_resps[0])
+        if verdict.unjudged:
+            verdict = replace(verdict, unjudged=one_line(redacted("", verdict.unjudged)))
         response = TypeAdapter(str).validate_python(line.resps[0][0])
     except (ValidationError, IndexError, TypeError) as error:
         reason = fault(error) if isinstance(error, ValidationError) else "it is empty"
