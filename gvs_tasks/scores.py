@@ -27,7 +27,6 @@ __all__ = [
     "Cut",
     "Difference",
     "Metric",
-    "MirrorSet",
     "Selected",
     "across",
     "compare_runs",
@@ -36,7 +35,6 @@ __all__ = [
     "cuts",
     "estimate",
     "language_gap",
-    "mirror_sets",
     "selected",
     "smallest_difference",
     "why_unmeasured",
@@ -333,52 +331,6 @@ def smallest_difference(found: Estimate, tests: int = 1) -> float:
     """
     width = float(ndtri(1 - ALPHA / (2 * tests)) + ndtri(0.8)) * found.stderr
     return width if width > 0 else math.nan
-
-
-@dataclass(frozen=True)
-class MirrorSet:
-    """Items that ask the same about different countries, parties, religions or groups.
-
-    Attributes:
-        name: The set.
-        category: Slug of its category.
-        values: By item, the mean of the metric over the languages in which all items of the set
-            were judged.
-    """
-
-    name: str
-    category: str
-    values: Mapping[str, float]
-
-    @property
-    def spread(self) -> float:
-        """Greatest less least value: 0 when all sides are treated alike."""
-        return max(self.values.values()) - min(self.values.values())
-
-
-def mirror_sets(run: Run, judge: str, metric: Metric) -> list[MirrorSet]:
-    """Return the mirror sets of which two or more items were judged, widest spread first."""
-    values: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
-    for leaf in run.in_track(metric.track):
-        for answer in leaf.answers.get(judge, ()):
-            doc, value = answer.doc, answer.metrics.get(metric.name, math.nan)
-            if doc.mirror_set:
-                by_item = values.setdefault((doc.mirror_set, doc.category), {})
-                by_item.setdefault(doc.id, {})[doc.lang] = value
-    found = []
-    for (name, category), by_item in values.items():
-        whole = [
-            lang
-            for lang in LANGUAGES
-            if not any(math.isnan(each.get(lang, math.nan)) for each in by_item.values())
-        ]
-        if whole and len(by_item) > 1:
-            means = {
-                item: sum(each[lang] for lang in whole) / len(whole)
-                for item, each in by_item.items()
-            }
-            found.append(MirrorSet(name, category, means))
-    return sorted(found, key=lambda each: (-each.spread, each.name))
 
 
 _Key = tuple[str, str, str | None]

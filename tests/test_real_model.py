@@ -50,7 +50,7 @@ def test_main_job(tmp_path, link, generator_folder):
         assert "counted: ok" in gvs("check", run)
     gvs("report", "results", "other", "-o", "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "demo-model" in text and "Over 24 answers that both gave" in text
+    assert "demo-model" in text and "24 answers to the same prompts" in text
     assert "beyond noise" in gvs("compare", "results", "other")
     assert "not fit for a model card" in gvs("card", "results", code=2)
     assert "These scores are not fit to be published" in gvs("card", "results", "--anyway")

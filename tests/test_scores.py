@@ -3,6 +3,7 @@ import math
 import pytest
 
 from gvs_tasks.errors import GVSError
+from gvs_tasks.evenness import mirror_sets
 from gvs_tasks.judge import Verdict
 from gvs_tasks.results import read_one
 from gvs_tasks.scores import (
@@ -13,7 +14,6 @@ from gvs_tasks.scores import (
     cuts,
     estimate,
     language_gap,
-    mirror_sets,
     selected,
 )
 from tests.runs import BENIGN, GVS, JUDGE, PAIR, edit_samples, spread, verdict, write_run

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gvs_tasks.errors import GVSError
+from gvs_tasks.evenness import mirror_sets
 from gvs_tasks.human import Label, powered
 from gvs_tasks.judge.known_errors import known_errors
 from gvs_tasks.report.numbers import DASH, bar, p_text, share, signed, span, written
@@ -30,7 +31,6 @@ from gvs_tasks.scores import (
     coverage,
     estimate,
     language_gap,
-    mirror_sets,
     why_unmeasured,
 )
 from gvs_tasks.taxonomy import LANGUAGES
