@@ -23,10 +23,10 @@ with fewer layers and a vocabulary for English and Chinese. The answers come fro
 None of their rows is written anywhere: only weights, temperatures and thresholds are.
 
 The weights in the package were trained stage by stage, resumed with ``--stages``, while the pool
-grew: it held 3,072 answers at the second stage, 4,450 at the third and 5,450 at the fourth, and each
-trained on the training part of it. The first three were trained before rows whose answer occurs in a measured set were left out here, so
-``evaluate_judge.py`` leaves those rows out where it measures. A run in one go gives a judge close
-to them, not the same bytes.
+grew: it held 3,072 answers at the second stage, 4,450 at the third and 5,450 at the fourth, and
+each trained on the training part of it. The first three were trained before rows whose answer
+occurs in a measured set were left out here, so ``evaluate_judge.py`` leaves those rows out where it
+measures. A run in one go gives a judge close to them, not the same bytes.
 """
 
 from __future__ import annotations
