@@ -32,7 +32,8 @@ Anyway = Annotated[
     bool, typer.Option("--anyway", help="Do it whatever stands against it, and say so.")
 ]
 OfJudge = Annotated[
-    str | None, typer.Option("--judge", help="Judge of the run; by default the first.")
+    str | None,
+    typer.Option("--judge", help="Judge; by default the first that all runs have."),
 ]
 
 
@@ -168,13 +169,13 @@ def _explained(found: "Contrast") -> Iterator[str]:
         f"less than once in {1 / ALPHA:.0f} times (p below {ALPHA}: sign-flip test over items, "
         "adjusted by Holm). 'no' is not a proof that they are alike."
     )
+    digits = 2 if found.metric.highest > 1 else 3
     if not found.detectable > 0:  # nor NaN
         yield (
             "How small a difference would have been found cannot be said: too few items, or none "
             "on which they differ."
         )
     else:
-        digits = 2 if found.metric.highest > 1 else 3
         yield (
             f"The smallest overall difference that a comparison like this would likely find (4 "
             f"times of 5) is {found.detectable:.{digits}f}."
@@ -182,8 +183,8 @@ def _explained(found: "Contrast") -> Iterator[str]:
     bootstrap = overall.result.bootstrap
     if not math.isnan(bootstrap.low):
         yield (
-            f"A bootstrap over items puts the overall difference between {bootstrap.low:+.2f} and "
-            f"{bootstrap.high:+.2f}."
+            f"A bootstrap over items puts the overall difference between "
+            f"{bootstrap.low:+.{digits}f} and {bootstrap.high:+.{digits}f}."
         )
     yield from found.remarks
     if found.objections:

@@ -1,6 +1,6 @@
 """``gvs compare``: two runs on the same items, and whether they may be compared at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gvs_tasks.errors import GVSError, unknown_name
@@ -22,7 +22,7 @@ from gvs_tasks.scores import (
     smallest_difference,
 )
 
-__all__ = ["Contrast", "Side", "chosen_judge", "contrast", "objections"]
+__all__ = ["Contrast", "Side", "chosen_judge", "contrast", "objections", "shared_judge"]
 
 #: Settings that differ between models by nature.
 _OWN = "its text"
@@ -109,6 +109,12 @@ def chosen_judge(run: Run, judge: str | None) -> str:
     return judge or run.judges[0]
 
 
+def shared_judge(runs: Iterable[Run]) -> str | None:
+    """Return the first judge that all runs have; None when there is no such judge."""
+    names = [run.judges for run in runs]
+    return next((name for name in names[0] if all(name in each for each in names)), None)
+
+
 def contrast(
     a: Run, b: Run, metric: str = "gvs_score", judge: str | None = None, anyway: bool = False
 ) -> Contrast:
@@ -138,7 +144,7 @@ def contrast(
             f"These runs are not to be compared:\n{listed}\n"
             "Put it right, or add --anyway to see a table that claims nothing."
         )
-    found = compare_runs(one.run, one.judge, other.run, other.judge, measure)
+    found = compare_runs(one.run, one.judge, other.run, other.judge, measure, resample=True)
     differences = tuple(each for each in found if each.cut.kind != "norm")
     return Contrast(
         one, other, measure, differences, against, tuple(_remarks(one, other, measure, found[0]))
@@ -146,7 +152,7 @@ def contrast(
 
 
 def _sides(a: Run, b: Run, metric: Metric, judge: str | None) -> tuple[Side, Side]:
-    common = next((name for name in a.judges if name in b.judges), None)
+    common = shared_judge([a, b])
     sides = []
     for label, run in labelled([a, b]).items():
         if metric.track == "choice":

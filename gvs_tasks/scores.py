@@ -244,6 +244,7 @@ def compare_runs(
     metric: Metric,
     draws: int = 10_000,
     parts: Sequence[Cut] = (),
+    resample: bool = False,
 ) -> list[Difference]:
     """Compare two runs item by item, in every part that both have.
 
@@ -255,6 +256,7 @@ def compare_runs(
         metric: What to compare.
         draws: Of bootstrap and test.
         parts: The parts to compare; all when there are none.
+        resample: Whether to draw the bootstrap, too.
 
     Raises:
         GVSError: When the runs share no items, or the items of one name differ.
@@ -275,7 +277,7 @@ def compare_runs(
         if not shared:
             continue
         first, second = _only(one, shared), _only(other, shared)
-        found.append((cut, compare(first, second, draws=draws), len(shared)))
+        found.append((cut, compare(first, second, draws=draws, resample=resample), len(shared)))
     if not found:
         raise GVSError(
             f"{a.model} and {b.model} have no items of '{metric.track}' in common, so there is "
@@ -315,7 +317,9 @@ def language_gap(run: Run, judge: str, metric: Metric) -> Comparison | None:
         answers = {(answer.doc.category, answer.doc.id): answer for answer in found.answers}
         sides.append(_sorted(run, metric, answers))
     shared = set(sides[0].keys) & set(sides[1].keys)
-    return compare(_only(sides[0], shared), _only(sides[1], shared)) if shared else None
+    if not shared:
+        return None
+    return compare(_only(sides[0], shared), _only(sides[1], shared), resample=False)
 
 
 def complement(rate: Estimate) -> Estimate:

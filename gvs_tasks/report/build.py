@@ -7,7 +7,7 @@ is compared with the first.
 import math
 from collections.abc import Mapping, Sequence
 
-from gvs_tasks.compare import chosen_judge
+from gvs_tasks.compare import chosen_judge, shared_judge
 from gvs_tasks.human import Label
 from gvs_tasks.integrity import concerning, examine, faults, limits, settings
 from gvs_tasks.manifest import manifest
@@ -27,19 +27,14 @@ _SAFETY, _SAFE = METRICS["gvs_score"], METRICS["safe_rate"]
 _WARNINGS = 4
 
 
-def build(
-    runs: Mapping[str, Run],
-    judge: str | None = None,
-    labels: Sequence[Label] = (),
-    title: str = "GVS-Bench",
-) -> Page:
+def build(runs: Mapping[str, Run], judge: str | None = None, labels: Sequence[Label] = ()) -> Page:
     """Work out what to show.
 
     Args:
         runs: The runs by the name they get on the page.
-        judge: Whose scores to show; by default each run's first judge.
+        judge: Whose scores to show; by default the first judge that all have, else each run's
+            first.
         labels: What people said of a sample of the answers.
-        title: Heading of the page.
 
     Raises:
         GVSError: When a run has no such judge, or the labels do not fit the runs.
@@ -69,16 +64,16 @@ def build(
     )
     found = [(model, ranked[model.name]) for model in models]
     compared = tuple(pairs.compared(found[0], other) for other in found[1:])
+    gaps = tuple(gap for each in found for gap in sections.gaps(*each))
     return Page(
-        title=title,
         models=models,
-        summary=pairs.summary(found, compared),
+        summary=pairs.summary(found, compared, gaps),
         overview=tuple(_line(*each) for each in found),
         scores=_rows(found, _SAFETY, compared),
         rates=_rows(found, _SAFE, ()),
         pairs=compared,
         plane=sections.plane(found),
-        languages=tuple(gap for each in found for gap in sections.gaps(*each)),
+        languages=gaps,
         thresholds=sections.thresholds(found),
         corrected=tuple(line for each in found for line in sections.corrected(*each)),
         human=sections.human(found, labels),
@@ -93,8 +88,7 @@ def _judges(runs: Mapping[str, Run], wanted: str | None) -> dict[str, str]:
     """Choose each run's judge: the one that is wanted, else one that all have, else its first."""
     judged = [run for run in runs.values() if run.judges]  # multiple choice has none
     if wanted is None and judged:
-        shared = [name for name in judged[0].judges if all(name in run.judges for run in judged)]
-        wanted = shared[0] if shared else None
+        wanted = shared_judge(judged)
     return {name: chosen_judge(run, wanted) if run.judges else "" for name, run in runs.items()}
 
 

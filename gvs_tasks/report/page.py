@@ -168,7 +168,18 @@ class Plane:
 
 @dataclass(frozen=True)
 class Gap:
-    """English less Chinese, on the items answered in both, as text."""
+    """English less Chinese, on the items answered in both, as text.
+
+    Attributes:
+        model: The model.
+        label: What was measured.
+        english: Its value in English.
+        chinese: Its value in Chinese.
+        difference: The first less the second.
+        interval: Of the difference.
+        p: Of its test.
+        of_safety: Whether it is a difference in safety that chance would hardly bring.
+    """
 
     model: Model
     label: str
@@ -177,6 +188,7 @@ class Gap:
     difference: str
     interval: str
     p: str
+    of_safety: bool
 
 
 @dataclass(frozen=True)
@@ -234,7 +246,6 @@ class Unjudged:
 class Page:
     """All that a report shows; the template says where."""
 
-    title: str
     models: tuple[Model, ...]
     summary: tuple[str, ...]
     overview: tuple[Line, ...]

@@ -7,17 +7,15 @@ from gvs_tasks.compare import Side, objections
 from gvs_tasks.errors import GVSError
 from gvs_tasks.judge.known_errors import known_errors
 from gvs_tasks.report.numbers import bar, p_text, signed, span, written
-from gvs_tasks.report.page import Model, Outcome, Pair
+from gvs_tasks.report.page import Gap, Model, Outcome, Pair
 from gvs_tasks.results import Run
 from gvs_tasks.scores import (
-    ALPHA,
     LANGUAGE_NAMES,
     METRICS,
     OVERALL,
     Difference,
     compare_runs,
     estimate,
-    language_gap,
     smallest_difference,
 )
 
@@ -84,15 +82,20 @@ def _over_refusal(a: Side, b: Side) -> Difference | None:
     return None if math.isnan(found.result.difference.value) else found
 
 
-def summary(found: Sequence[Found], pairs: Sequence[Pair]) -> tuple[str, ...]:
+def summary(found: Sequence[Found], pairs: Sequence[Pair], gaps: Sequence[Gap]) -> tuple[str, ...]:
     """Return what a reader should know first, the main thing first."""
     sentences = [sentence for pair in pairs for sentence in _of_pair(pair)]
     if not pairs:
         sentences += [f"{model.name}: {_alone(model, run)}" for model, run in found]
-    gaps = [gap for each in found if (gap := _gap(*each))]
-    if gaps:
+    apart = [
+        f"{gap.model.name} scores {gap.english} in English and {gap.chinese} in Chinese "
+        f"({gap.difference}, {gap.interval or 'no interval'})"
+        for gap in gaps
+        if gap.of_safety
+    ]
+    if apart:
         sentences.append(
-            f"{'; '.join(gaps)}. Whether that is the model or the judge, this report cannot tell."
+            f"{'; '.join(apart)}. Whether that is the model or the judge, this report cannot tell."
         )
     judged = dict.fromkeys(_of_judge(*each) for each in found if each[0].judge)
     if judged:
@@ -192,17 +195,6 @@ def _alone(model: Model, run: Run) -> str:
     if over.at is None and "text" in run.tracks:
         parts.append("over-refusal not measured")
     return "; ".join(parts or ["nothing was judged"]) + "."
-
-
-def _gap(model: Model, run: Run) -> str:
-    found = language_gap(run, model.judge, _SAFETY)
-    if found is None or not found.p_value < ALPHA:
-        return ""
-    value = found.difference.value
-    return (
-        f"{model.name} scores {abs(value):.2f} points {'lower' if value > 0 else 'higher'} in "
-        f"Chinese than in English ({span(found.difference, _SAFETY, difference=True)})"
-    )
 
 
 def _of_judge(model: Model, run: Run) -> str:

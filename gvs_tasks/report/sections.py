@@ -23,6 +23,7 @@ from gvs_tasks.report.page import (
 )
 from gvs_tasks.results import Run
 from gvs_tasks.scores import (
+    ALPHA,
     LANGUAGE_NAMES,
     METRICS,
     OVERALL,
@@ -111,6 +112,7 @@ def gaps(model: Model, run: Run) -> list[Gap]:
                 difference=signed(found.difference.value, metric),
                 interval=span(found.difference, metric, difference=True),
                 p=p_text(found.p_value),
+                of_safety=metric is _SAFETY and found.p_value < ALPHA,
             )
         )
     return lines
